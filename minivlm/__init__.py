@@ -1,0 +1,1 @@
+"""CLIP and LLaVA written out in NumPy, every gradient by hand."""

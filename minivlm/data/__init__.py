@@ -1,0 +1,1 @@
+"""Pictures and words: generated scenes, real files, batches."""

@@ -1,0 +1,1 @@
+"""Named differentiable functions: Tensor in, Tensor out, no parameters of their own."""

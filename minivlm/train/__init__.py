@@ -1,0 +1,1 @@
+"""Optimizers, schedules, the loop, and checkpoints that survive a kill."""
