@@ -1,0 +1,116 @@
+"""What a contrastive run was asked for: everything that decides its result, as one JSON object.
+
+A run folder keeps it in `config.json`. Two runs with equal settings on the same machine give the
+same bits.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from minivlm.errors import InputError
+
+OPTIMIZERS = ("muon", "adamw", "sgd")
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """The settings of `minivlm train clip`.
+
+    Attributes:
+        data: "scenes", "digits", or the path of a folder, table or archive of captioned pictures.
+        steps: updates of the weights.
+        batch: pictures, and texts, in a batch.
+        chunk: pictures embedded at once; smaller than `batch` saves memory, gives the same
+            gradient and costs a second forward pass. 0 means the whole batch.
+        seed: decides the starting weights, the batches and the generated scenes.
+        optimizer: "muon", "adamw" or "sgd".
+        lr: learning rate of matrices under Muon, of all parameters otherwise.
+        image: side of a picture in pixels.
+        patch: side of a patch in pixels.
+        width: of both towers.
+        heads: in each block of both towers.
+        vision_layers: blocks of the vision tower.
+        text_layers: blocks of the text tower.
+        embed: width of the joint space.
+        pool: "mean" or "class", what the vision tower is read off from.
+        vocabulary: most tokens of the tokenizer.
+        context: most tokens in a text.
+        examples: scenes to draw for training.
+        image_column: of a table of captions; None finds it by name.
+        caption_column: likewise.
+        images: folder that a table's paths start from; None means the table's own.
+        skip_bad: leave out rows and pictures that cannot be read, rather than stop.
+    """
+
+    data: str
+    steps: int
+    batch: int = 128
+    chunk: int = 0
+    seed: int = 0
+    optimizer: str = "muon"
+    lr: float = 0.02
+    image: int = 48
+    patch: int = 8
+    width: int = 64
+    heads: int = 4
+    vision_layers: int = 3
+    text_layers: int = 2
+    embed: int = 64
+    pool: str = "mean"
+    vocabulary: int = 512
+    context: int = 64
+    examples: int = 10000
+    image_column: str | None = None
+    caption_column: str | None = None
+    images: str | None = None
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "context", "examples"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)} is not positive")
+        if self.seed < 0 or self.chunk < 0:
+            raise InputError(f"seed {self.seed} or chunk {self.chunk} is negative")
+        if not self.lr > 0:
+            raise InputError(f"lr {self.lr} is not positive")
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f'optimizer "{self.optimizer}" is none of {", ".join(OPTIMIZERS)}')
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any, source: str) -> "ClipSettings":
+        """The settings in a JSON object.
+
+        Raises:
+            InputError: it is no object, a key is unknown or missing, or a value is of another type.
+        """
+        if not isinstance(value, dict):
+            raise InputError(f'{source}: "settings" is not an object')
+        known = {field.name: field for field in fields(cls)}
+        if unknown := sorted(value.keys() - known.keys()):
+            raise InputError(f'{source}: settings have an unknown key "{unknown[0]}"')
+        if missing := sorted(known.keys() - value.keys()):
+            raise InputError(f'{source}: settings lack "{missing[0]}"')
+        for name, item in value.items():
+            kind = str(known[name].type)
+            accepted = {
+                "int": (int,),
+                "float": (int, float),
+                "str": (str,),
+                "bool": (bool,),
+                "str | None": (str, type(None)),
+            }[kind]
+            if not isinstance(item, accepted) or (kind != "bool" and isinstance(item, bool)):
+                raise InputError(f'{source}: setting "{name}" is {item!r}, not {kind}')
+        return cls(**value)
+
+    def difference(self, other: "ClipSettings") -> str | None:
+        """The first setting in which two runs differ, in words; None where they are the same."""
+        for name, mine in asdict(self).items():
+            theirs = getattr(other, name)
+            if mine != theirs:
+                return f"{name} {theirs} there, {mine} here"
+        return None

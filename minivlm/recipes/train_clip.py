@@ -1,0 +1,177 @@
+"""`minivlm train clip`: from pictures and words to a model that has been measured.
+
+The loop at the bottom is the whole of training; what stands around it makes it safe to interrupt.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from minivlm.data.image import pixels
+from minivlm.errors import InputError
+from minivlm.evaluate.probes import Score
+from minivlm.files import write_json
+from minivlm.ops.normalize import unit_length
+from minivlm.recipes.pictures import Moment, read_moments, write_moment, write_pictures
+from minivlm.recipes.settings import ClipSettings
+from minivlm.recipes.tasks import Batch, Task, open_task
+from minivlm.recipes.trained_clip import TrainedCLIP
+from minivlm.tensor import Tensor
+from minivlm.train.accumulate import contrastive_in_chunks
+from minivlm.train.log import Log, progress
+from minivlm.train.loop import train
+from minivlm.train.muon import Muon
+from minivlm.train.optim import SGD, AdamW, Optimizer
+from minivlm.train.run import RunFolder, stop_on_interrupt
+from minivlm.train.saving import load_checkpoint, save_checkpoint
+from minivlm.train.schedule import warmup_cosine
+
+CHECKPOINTS = 20  # spread over a run
+MOMENTS = (0.0, 0.1, 0.4, 1.0)  # of a run, at which the similarity matrix is kept for its picture
+
+Tell = Callable[[str], None]
+
+
+class Interrupted(Exception):
+    """Training stopped at the user's wish; the checkpoint is written."""
+
+
+def train_clip(settings: ClipSettings, folder: Path, tell: Tell) -> list[Score]:
+    """Train, or go on training, in a run folder; then measure and draw.
+
+    Args:
+        settings: what to train.
+        folder: the run folder, made if missing.
+        tell: gets sentences for the user.
+
+    Returns:
+        The scores on held-out data, also in `scores.json`.
+
+    Raises:
+        InputError: the data is bad, or the folder is in use, finished or of another run.
+        Interrupted: Ctrl-C; the same call goes on from there.
+    """
+    _check_folder(settings, folder)
+    task = open_task(settings)
+    for note in task.notes:
+        tell(note)
+    with RunFolder(folder):
+        clip = TrainedCLIP.untrained(settings, task.texts())
+        model = clip.model
+        optimizer = make_optimizer(settings, model.named_parameters())
+        checkpoint = folder / "checkpoint.safetensors"
+        start = 0
+        if checkpoint.exists():
+            start, _ = load_checkpoint(checkpoint, model, optimizer)
+            tell(f"Going on from step {start} of {settings.steps}.")
+        else:
+            clip.save_config(folder)
+        tell(
+            f"Training {model.size():,} parameters for {settings.steps} steps; an untrained model "
+            f"guesses among {settings.batch} texts, a loss of {np.log(settings.batch):.2f} nats."
+        )
+        run_steps(clip, optimizer, task, folder, start)
+        clip.save_weights(folder)
+        return measure(clip, task, folder)
+
+
+def run_steps(
+    clip: TrainedCLIP, optimizer: Optimizer, task: Task, folder: Path, start: int
+) -> None:
+    """Take the steps from `start` on, with a checkpoint every now and then."""
+    settings, model = clip.settings, clip.model
+    checkpoint = folder / "checkpoint.safetensors"
+    every = max(1, settings.steps // CHECKPOINTS)
+    moments = {round(share * settings.steps) for share in MOMENTS}
+    steps = train(
+        lambda batch: model.loss(pixels(batch.images), clip.ids(batch.captions), batch.positives),
+        itertools.islice(task.batches(start), settings.steps - start),
+        optimizer,
+        lambda step: warmup_cosine(step, settings.steps),
+        after_step=model.clamp_scale,
+        start=start,
+        forward_backward=_in_chunks(clip) if settings.chunk else None,
+    )
+    if start == 0 and not checkpoint.exists():
+        write_moment(folder, similarity(clip, task, 0))
+        save_checkpoint(checkpoint, model, optimizer, 0, {})
+    with (
+        stop_on_interrupt() as stop,
+        Log(folder / "log.jsonl", start) as log,
+        progress(settings.steps, start) as bar,
+    ):
+        for step in steps:
+            temperature = model.temperature()
+            log.write(step, temperature=temperature)
+            bar.show(step, temperature=temperature)
+            done = step.number + 1
+            if done in moments:
+                write_moment(folder, similarity(clip, task, done))
+            if done % every == 0 or done == settings.steps or stop.requested:
+                save_checkpoint(checkpoint, model, optimizer, done, {})
+            if stop.requested and done < settings.steps:
+                raise Interrupted(f"stopped after step {done} of {settings.steps}")
+
+
+def measure(clip: TrainedCLIP, task: Task, folder: Path) -> list[Score]:
+    """Score the model on held-out data, draw its pictures, and leave both in the folder."""
+    scores = task.evaluate(clip)
+    write_json(
+        folder / "scores.json",
+        [
+            {"name": s.name.strip(), "value": s.value, "chance": s.chance, "count": s.count}
+            for s in scores
+        ],
+    )
+    write_pictures(folder, clip, task)
+    return scores
+
+
+def make_optimizer(settings: ClipSettings, parameters: dict[str, Tensor]) -> Optimizer:
+    """The optimizer that the settings name."""
+    if settings.optimizer == "muon":
+        return Muon(parameters, lr=settings.lr, adamw_lr=settings.lr / 10)
+    if settings.optimizer == "adamw":
+        return AdamW(parameters, lr=settings.lr)
+    return SGD(parameters, lr=settings.lr)
+
+
+def similarity(clip: TrainedCLIP, task: Task, step: int) -> Moment:
+    """The cosines of every gallery picture with every gallery caption after `step` steps."""
+    gallery = task.gallery()
+    cosines = clip.image_embeddings(gallery.images) @ clip.text_embeddings(gallery.captions).T
+    return Moment(step, cosines)
+
+
+def _in_chunks(clip: TrainedCLIP) -> Callable[[Batch], float]:
+    """The same gradient from `chunk` pictures at a time; see `train.accumulate`."""
+    model, chunk = clip.model, clip.settings.chunk
+
+    def forward_backward(batch: Batch) -> float:
+        return contrastive_in_chunks(
+            model.encode_image,
+            model.encode_text,
+            lambda image, text: model.loss_of(image, text, batch.positives),
+            pixels(batch.images),
+            clip.ids(batch.captions),
+            chunk,
+        )
+
+    return forward_backward
+
+
+def _check_folder(settings: ClipSettings, folder: Path) -> None:
+    """Refuse a folder that holds another run or a finished one, before anything is read."""
+    config = folder / "config.json"
+    if not config.exists():
+        return
+    there = TrainedCLIP.load_settings(folder)
+    if difference := there.difference(settings):
+        raise InputError(f"{folder}: holds a run with other settings ({difference}); use another --out")
+    if (folder / "model.safetensors").exists():
+        raise InputError(f"{folder}: this run is finished; see it with: minivlm eval clip {folder}")

@@ -1,0 +1,146 @@
+"""A CLIP with its tokenizer and its way of looking at pictures: what a run folder holds.
+
+    config.json         settings of the run, sizes of the model, how pixels are normalised
+    tokenizer.json      the byte-pair merges
+    model.safetensors   the weights, written when training is done
+    checkpoint.safetensors   weights and optimizer of the newest checkpoint, while it is not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivlm.data.image import pixels
+from minivlm.errors import InputError
+from minivlm.files import read_json, write_json
+from minivlm.models.clip import CLIP, CLIPConfig
+from minivlm.models.text import TextConfig
+from minivlm.models.vit import ViTConfig
+from minivlm.ops.normalize import unit_length
+from minivlm.recipes.settings import ClipSettings
+from minivlm.tensor import Array, no_grad
+from minivlm.tensorfile import read_arrays, write_arrays
+from minivlm.tokenizers.bpe import BPE
+
+MODEL_TYPE = "minivlm-clip"
+AT_ONCE = 200  # pictures or texts in a forward pass without gradients
+
+
+@dataclass
+class TrainedCLIP:
+    """Pictures and words in, embeddings of unit length out.
+
+    Attributes:
+        model: the two towers.
+        tokenizer: words to ids.
+        settings: of the run that made it.
+    """
+
+    model: CLIP
+    tokenizer: BPE
+    settings: ClipSettings
+
+    @classmethod
+    def untrained(cls, settings: ClipSettings, texts: Sequence[str]) -> TrainedCLIP:
+        """Random weights, and a tokenizer trained on the texts."""
+        s = settings
+        tokenizer = BPE.train(texts, s.vocabulary)
+        config = CLIPConfig(
+            vision=ViTConfig(
+                s.image, s.patch, s.width, s.heads, s.vision_layers, s.pool, pre_norm=False
+            ),
+            text=TextConfig(
+                tokenizer.vocab_size, s.context, s.width, s.heads, s.text_layers, tokenizer.end
+            ),
+            embed=s.embed,
+        )
+        return cls(CLIP(config, np.random.default_rng(s.seed)), tokenizer, s)
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainedCLIP:
+        """What `minivlm train clip` left in a run folder; unfinished runs as far as they came.
+
+        Raises:
+            InputError: the folder holds no run, or a file in it is damaged.
+        """
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+        path = folder / "config.json"
+        if not path.exists():
+            raise InputError(f"{folder}: not a run folder, it has no config.json")
+        config = read_json(path)
+        if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
+            raise InputError(f'{path}: "model_type" is not "{MODEL_TYPE}"')
+        settings = ClipSettings.from_json(config.get("settings"), str(path))
+        tokenizer = BPE.load(folder / "tokenizer.json")
+        model = CLIP(_model_config(config.get("model"), str(path)), np.random.default_rng(0))
+        model.load_state_dict(*_weights(folder))
+        return cls(model, tokenizer, settings)
+
+    def save_config(self, folder: Path) -> None:
+        """Write config.json and tokenizer.json."""
+        self.tokenizer.save(folder / "tokenizer.json")
+        write_json(
+            folder / "config.json",
+            {
+                "model_type": MODEL_TYPE,
+                "settings": self.settings.to_json(),
+                "model": asdict(self.model.config),
+            },
+        )
+
+    def save_weights(self, folder: Path) -> None:
+        """Write model.safetensors, as the last thing that a run does."""
+        write_arrays(folder / "model.safetensors", self.model.state_dict(), {"format": "np"})
+
+    def ids(self, texts: Sequence[str]) -> Array:
+        """Token ids (B, T), padded to the longest text."""
+        return self.tokenizer.encode_batch(texts, self.settings.context)
+
+    def image_embeddings(self, images: Array) -> Array:
+        """Pictures uint8 (B, S, S, 3) -> embeddings of unit length (B, E)."""
+        with no_grad():
+            parts = [
+                unit_length(self.model.encode_image(pixels(images[i : i + AT_ONCE]))).data
+                for i in range(0, len(images), AT_ONCE)
+            ]
+        return np.concatenate(parts)
+
+    def text_embeddings(self, texts: Sequence[str]) -> Array:
+        """Texts -> embeddings of unit length (B, E)."""
+        with no_grad():
+            parts = [
+                unit_length(self.model.encode_text(self.ids(texts[i : i + AT_ONCE]))).data
+                for i in range(0, len(texts), AT_ONCE)
+            ]
+        return np.concatenate(parts)
+
+
+def _model_config(value: Any, source: str) -> CLIPConfig:
+    try:
+        parts = dict(value)
+        return CLIPConfig(
+            **parts | {"vision": ViTConfig(**parts["vision"]), "text": TextConfig(**parts["text"])}
+        )
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f'{source}: "model" does not describe a CLIP: {error}') from None
+
+
+def _weights(folder: Path) -> tuple[dict[str, Array], str]:
+    """The weights in a run folder by name, and the file that they come from."""
+    path = folder / "model.safetensors"
+    if path.exists():
+        return read_arrays(path)[0], str(path)
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        raise InputError(f"{folder}: no weights yet, neither model nor checkpoint.safetensors")
+    arrays, _ = read_arrays(path)
+    prefix = "model."
+    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}, str(path)
