@@ -12,7 +12,9 @@ try:
     import torch.nn.functional as F
     from torch import nn
 except ImportError:
-    raise InputError('bench needs PyTorch to compare with: pip install "minivlm[reference]"') from None
+    raise InputError(
+        'bench needs PyTorch to compare with: pip install "minivlm[reference]"'
+    ) from None
 
 
 class TorchBlock(nn.Module):

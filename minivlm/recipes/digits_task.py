@@ -41,7 +41,9 @@ class DigitsTask:
         for step, pick in zip(itertools.count(start), picks, strict=False):
             rng = np.random.default_rng((s.seed, 2, step))
             labels = train.labels[pick]
-            captions = [TEMPLATES[rng.integers(len(TEMPLATES))].format(DIGIT_WORDS[n]) for n in labels]
+            captions = [
+                TEMPLATES[rng.integers(len(TEMPLATES))].format(DIGIT_WORDS[n]) for n in labels
+            ]
             yield Batch(moved(train.images[pick], rng), captions, labels[:, None] == labels)
 
     def gallery(self) -> Gallery:

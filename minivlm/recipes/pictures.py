@@ -29,7 +29,9 @@ class Moment(NamedTuple):
 def write_moment(folder: Path, moment: Moment) -> None:
     """Keep a moment in the run folder until its picture is drawn."""
     rows = np.round(moment.cosines, 4).tolist()
-    write_json(folder / f"similarity-{moment.step:06d}.json", {"step": moment.step, "cosines": rows})
+    write_json(
+        folder / f"similarity-{moment.step:06d}.json", {"step": moment.step, "cosines": rows}
+    )
 
 
 def read_moments(folder: Path) -> list[Moment]:

@@ -92,7 +92,11 @@ class ScenesTask:
             things = [scene.things[0] for scene in scenes]
             said = [pairs[i] for i in predict(embedded, classes)]
             right = [(thing.color, thing.shape) for thing in things]
-            yield Score.of_hits(f"zero-shot of 64{where}", [a == b for a, b in zip(said, right, strict=True)], 1 / 64)
+            yield Score.of_hits(
+                f"zero-shot of 64{where}",
+                [a == b for a, b in zip(said, right, strict=True)],
+                1 / 64,
+            )
             for part, (name, words) in enumerate((("color", COLORS), ("shape", SHAPES))):
                 hits = [a[part] == b[part] for a, b in zip(said, right, strict=True)]
                 yield Score.of_hits(f"  {name}{where}", hits, 1 / len(words))
@@ -130,7 +134,9 @@ class ScenesTask:
                 rows.append(row)
                 right.append(_both(a, b))
                 wrong.append(_both(replace(a, color=b.color), replace(b, color=a.color)))
-        yield preference("binding: colours swapped", embedded[rows], clip.text_embeddings, right, wrong)
+        yield preference(
+            "binding: colours swapped", embedded[rows], clip.text_embeddings, right, wrong
+        )
         right, wrong = [], []
         for scene in scenes:
             a, b = scene.things
@@ -158,9 +164,7 @@ def _name(color: str, shape: str) -> str:
     return f"{'an' if color[0] in 'aeiou' else 'a'} {color} {shape}"
 
 
-def _distinct(
-    scenes: list[Scene], images: np.ndarray, most: int
-) -> tuple[np.ndarray, list[str]]:
+def _distinct(scenes: list[Scene], images: np.ndarray, most: int) -> tuple[np.ndarray, list[str]]:
     """The first `most` scenes whose full captions differ, for a match must be unique."""
     first = {full_caption(scene): i for i, scene in reversed(list(enumerate(scenes)))}
     chosen = sorted(first.items(), key=lambda item: item[1])[:most]

@@ -114,3 +114,24 @@ class ClipSettings:
             if mine != theirs:
                 return f"{name} {theirs} there, {mine} here"
         return None
+
+
+def defaults_for(data: str) -> ClipSettings:
+    """Settings that were found to work well for a kind of data; see docs/training.md."""
+    if data == "scenes":
+        return ClipSettings(data, steps=700, heads=2)
+    if data == "digits":
+        return ClipSettings(
+            data,
+            steps=1200,
+            batch=64,
+            image=8,
+            patch=2,
+            width=48,
+            heads=2,
+            vision_layers=2,
+            text_layers=1,
+            embed=32,
+            context=16,
+        )
+    return ClipSettings(data, steps=1000, batch=64, image=64, vocabulary=4096)

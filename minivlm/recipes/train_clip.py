@@ -172,6 +172,8 @@ def _check_folder(settings: ClipSettings, folder: Path) -> None:
         return
     there = TrainedCLIP.load_settings(folder)
     if difference := there.difference(settings):
-        raise InputError(f"{folder}: holds a run with other settings ({difference}); use another --out")
+        raise InputError(
+            f"{folder}: holds a run with other settings ({difference}); use another --out"
+        )
     if (folder / "model.safetensors").exists():
         raise InputError(f"{folder}: this run is finished; see it with: minivlm eval clip {folder}")

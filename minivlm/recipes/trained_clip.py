@@ -1,9 +1,9 @@
 """A CLIP with its tokenizer and its way of looking at pictures: what a run folder holds.
 
-    config.json         settings of the run, sizes of the model, how pixels are normalised
-    tokenizer.json      the byte-pair merges
-    model.safetensors   the weights, written when training is done
-    checkpoint.safetensors   weights and optimizer of the newest checkpoint, while it is not
+config.json         settings of the run, sizes of the model, how pixels are normalised
+tokenizer.json      the byte-pair merges
+model.safetensors   the weights, written when training is done
+checkpoint.safetensors   weights and optimizer of the newest checkpoint, while it is not
 """
 
 from __future__ import annotations
@@ -68,19 +68,22 @@ class TrainedCLIP:
         Raises:
             InputError: the folder holds no run, or a file in it is damaged.
         """
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
-        path = folder / "config.json"
-        if not path.exists():
-            raise InputError(f"{folder}: not a run folder, it has no config.json")
-        config = read_json(path)
-        if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
-            raise InputError(f'{path}: "model_type" is not "{MODEL_TYPE}"')
+        config, path = _read_config(folder), folder / "config.json"
         settings = ClipSettings.from_json(config.get("settings"), str(path))
         tokenizer = BPE.load(folder / "tokenizer.json")
         model = CLIP(_model_config(config.get("model"), str(path)), np.random.default_rng(0))
         model.load_state_dict(*_weights(folder))
         return cls(model, tokenizer, settings)
+
+    @staticmethod
+    def load_settings(folder: Path) -> ClipSettings:
+        """The settings of the run in a folder.
+
+        Raises:
+            InputError: the folder holds no run, or its config.json is damaged.
+        """
+        value = _read_config(folder).get("settings")
+        return ClipSettings.from_json(value, str(folder / "config.json"))
 
     def save_config(self, folder: Path) -> None:
         """Write config.json and tokenizer.json."""
@@ -119,6 +122,18 @@ class TrainedCLIP:
                 for i in range(0, len(texts), AT_ONCE)
             ]
         return np.concatenate(parts)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    path = folder / "config.json"
+    if not path.exists():
+        raise InputError(f"{folder}: not a run folder, it has no config.json")
+    config = read_json(path)
+    if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
+        raise InputError(f'{path}: "model_type" is not "{MODEL_TYPE}"')
+    return config
 
 
 def _model_config(value: Any, source: str) -> CLIPConfig:

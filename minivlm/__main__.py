@@ -1,0 +1,7 @@
+"""`python -m minivlm` is `minivlm`."""
+
+import sys
+
+from minivlm.cli import main
+
+sys.exit(main())
