@@ -11,7 +11,7 @@ import numpy as np
 from minivlm.data.batches import same_words, shuffled
 from minivlm.data.captions import load_captions
 from minivlm.errors import InputError
-from minivlm.evaluate.probes import Score
+from minivlm.evaluate.score import Score
 from minivlm.evaluate.retrieval import recall
 from minivlm.recipes.settings import ClipSettings
 from minivlm.recipes.tasks import Batch, Gallery

@@ -15,7 +15,7 @@ import numpy as np
 
 from minivlm.data.batches import shuffled
 from minivlm.data.digits import DIGIT_WORDS, TEMPLATES, load_digits
-from minivlm.evaluate.probes import Score
+from minivlm.evaluate.score import Score
 from minivlm.evaluate.zero_shot import class_embeddings, predict
 from minivlm.recipes.settings import ClipSettings
 from minivlm.recipes.tasks import Batch, Gallery

@@ -18,8 +18,9 @@ from minivlm.data.batches import bucketed, same_words
 from minivlm.data.draw import make_scenes
 from minivlm.data.phrases import caption, full_caption, name_of, relation
 from minivlm.data.scenes import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZES, TEXTURES, Scene, Thing
-from minivlm.evaluate.probes import Score, choice, preference
+from minivlm.evaluate.probes import choice, preference
 from minivlm.evaluate.retrieval import recall
+from minivlm.evaluate.score import Score
 from minivlm.evaluate.zero_shot import class_embeddings, predict
 from minivlm.recipes.settings import ClipSettings
 from minivlm.recipes.tasks import Batch, Gallery

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from minivlm.evaluate.probes import Score
+from minivlm.evaluate.score import Score
 from minivlm.recipes.settings import ClipSettings
 from minivlm.recipes.trained_clip import TrainedCLIP
 

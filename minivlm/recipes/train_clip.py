@@ -14,7 +14,7 @@ import numpy as np
 
 from minivlm.data.image import pixels
 from minivlm.errors import InputError
-from minivlm.evaluate.probes import Score
+from minivlm.evaluate.score import Score
 from minivlm.files import write_json
 from minivlm.ops.normalize import unit_length
 from minivlm.recipes.pictures import Moment, read_moments, write_moment, write_pictures
@@ -23,11 +23,11 @@ from minivlm.recipes.tasks import Batch, Task, open_task
 from minivlm.recipes.trained_clip import TrainedCLIP
 from minivlm.tensor import Tensor
 from minivlm.train.accumulate import contrastive_in_chunks
-from minivlm.train.log import Log, progress
+from minivlm.train.log import Log, Progress
 from minivlm.train.loop import train
 from minivlm.train.muon import Muon
 from minivlm.train.optim import SGD, AdamW, Optimizer
-from minivlm.train.run import RunFolder, stop_on_interrupt
+from minivlm.train.run import run_folder, stop_on_interrupt
 from minivlm.train.saving import load_checkpoint, save_checkpoint
 from minivlm.train.schedule import warmup_cosine
 
@@ -60,14 +60,14 @@ def train_clip(settings: ClipSettings, folder: Path, tell: Tell) -> list[Score]:
     task = open_task(settings)
     for note in task.notes:
         tell(note)
-    with RunFolder(folder):
+    with run_folder(folder):
         clip = TrainedCLIP.untrained(settings, task.texts())
         model = clip.model
         optimizer = make_optimizer(settings, model.named_parameters())
         checkpoint = folder / "checkpoint.safetensors"
         start = 0
         if checkpoint.exists():
-            start, _ = load_checkpoint(checkpoint, model, optimizer)
+            start = load_checkpoint(checkpoint, model, optimizer)
             tell(f"Going on from step {start} of {settings.steps}.")
         else:
             clip.save_config(folder)
@@ -99,11 +99,11 @@ def run_steps(
     )
     if start == 0 and not checkpoint.exists():
         write_moment(folder, similarity(clip, task, 0))
-        save_checkpoint(checkpoint, model, optimizer, 0, {})
+        save_checkpoint(checkpoint, model, optimizer, 0)
     with (
         stop_on_interrupt() as stop,
         Log(folder / "log.jsonl", start) as log,
-        progress(settings.steps, start) as bar,
+        Progress(settings.steps, start) as bar,
     ):
         for step in steps:
             temperature = model.temperature()
@@ -113,7 +113,7 @@ def run_steps(
             if done in moments:
                 write_moment(folder, similarity(clip, task, done))
             if done % every == 0 or done == settings.steps or stop.requested:
-                save_checkpoint(checkpoint, model, optimizer, done, {})
+                save_checkpoint(checkpoint, model, optimizer, done)
             if stop.requested and done < settings.steps:
                 raise Interrupted(f"stopped after step {done} of {settings.steps}")
 

@@ -26,6 +26,7 @@ from minivlm.recipes.settings import ClipSettings
 from minivlm.tensor import Array, no_grad
 from minivlm.tensorfile import read_arrays, write_arrays
 from minivlm.tokenizers.bpe import BPE
+from minivlm.train.saving import MODEL, with_prefix
 
 MODEL_TYPE = "minivlm-clip"
 AT_ONCE = 200  # pictures or texts in a forward pass without gradients
@@ -157,5 +158,4 @@ def _weights(folder: Path) -> tuple[dict[str, Array], str]:
     if not path.exists():
         raise InputError(f"{folder}: no weights yet, neither model nor checkpoint.safetensors")
     arrays, _ = read_arrays(path)
-    prefix = "model."
-    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}, str(path)
+    return with_prefix(arrays, MODEL), str(path)
