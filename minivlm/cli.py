@@ -255,9 +255,8 @@ def _print_scores(scores: Sequence) -> None:
     width = max(len(score.name) for score in scores)
     print(f"\n{'on held-out data':{width}}  score  ± s.e.  chance      n")
     for s in scores:
-        print(
-            f"{s.name:{width}}  {s.value:.3f}   {s.standard_error:.3f}   {s.chance:.3f}  {s.count:5}"
-        )
+        numbers = f"{s.value:.3f}   {s.standard_error:.3f}   {s.chance:.3f}  {s.count:5}"
+        print(f"{s.name:{width}}  {numbers}")
 
 
 def _fail(status: int, sentence: str) -> int:

@@ -1,4 +1,4 @@
-"""The tiny CLIP of `bench.py` in PyTorch eager, as one would write it, with our starting weights."""
+"""The tiny CLIP of `bench.py` in PyTorch eager, as one would write it, from the same weights."""
 
 from collections.abc import Callable
 

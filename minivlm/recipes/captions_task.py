@@ -11,8 +11,8 @@ import numpy as np
 from minivlm.data.batches import same_words, shuffled
 from minivlm.data.captions import load_captions
 from minivlm.errors import InputError
-from minivlm.evaluate.score import Score
 from minivlm.evaluate.retrieval import recall
+from minivlm.evaluate.score import Score
 from minivlm.recipes.settings import ClipSettings
 from minivlm.recipes.tasks import Batch, Gallery
 from minivlm.recipes.trained_clip import TrainedCLIP

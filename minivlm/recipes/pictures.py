@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,8 @@ from minivlm.viz.curves import training_curves
 from minivlm.viz.sheets import contact_sheet, retrieval_grid
 from minivlm.viz.similarity import similarity_moments
 from minivlm.viz.style import save_figure
+
+QUERIES = 6  # rows of the retrieval grid
 
 
 class Moment(NamedTuple):
@@ -53,13 +54,15 @@ def write_pictures(folder: Path, clip: TrainedCLIP, task: Task) -> None:
     figures = {
         "samples.png": contact_sheet(gallery.images, gallery.captions, columns=4),
         "retrieval.png": retrieval_grid(
-            gallery.captions[:6], gallery.images, cosines.T[:6], right=np.arange(6)
+            gallery.captions[:QUERIES],
+            gallery.images,
+            cosines.T[:QUERIES],
+            right=np.eye(len(cosines), dtype=bool)[:QUERIES],
         ),
     }
-    log = read_log(folder / "log.jsonl")
-    if log:
+    if log := read_log(folder / "log.jsonl"):
         figures["training.png"] = training_curves(log, guessing=np.log(clip.settings.batch))
     if moments := read_moments(folder):
-        figures["similarity.png"] = similarity_moments(moments, gallery.captions)
+        figures["similarity.png"] = similarity_moments(moments)
     for name, figure in figures.items():
         save_figure(figure, folder / name)

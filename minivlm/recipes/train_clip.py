@@ -6,8 +6,7 @@ The loop at the bottom is the whole of training; what stands around it makes it 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from minivlm.data.image import pixels
 from minivlm.errors import InputError
 from minivlm.evaluate.score import Score
 from minivlm.files import write_json
-from minivlm.ops.normalize import unit_length
-from minivlm.recipes.pictures import Moment, read_moments, write_moment, write_pictures
+from minivlm.recipes.pictures import Moment, write_moment, write_pictures
 from minivlm.recipes.settings import ClipSettings
 from minivlm.recipes.tasks import Batch, Task, open_task
 from minivlm.recipes.trained_clip import TrainedCLIP

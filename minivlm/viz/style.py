@@ -1,0 +1,35 @@
+"""How every picture of minivlm looks, and how it becomes a file."""
+
+import io
+import textwrap
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from minivlm.files import write_bytes
+
+DPI = 110
+FONT = 10.0  # points
+BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
+"""Okabe and Ito's colours, which people with any colour vision can tell apart."""
+SEQUENTIAL = "cividis"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that lays itself out so that nothing overlaps."""
+    return Figure((width, height), dpi=DPI, layout="constrained")
+
+
+def wrapped(text: str, columns: int, lines: int) -> str:
+    """Text broken into lines of some columns; what does not fit into the lines ends in "…"."""
+    parts = textwrap.wrap(text, columns) or [""]
+    if len(parts) > lines:
+        parts = [*parts[: lines - 1], parts[lines - 1][: columns - 1].rstrip() + "…"]
+    return "\n".join(parts)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    write_bytes(path, buffer.getvalue())
