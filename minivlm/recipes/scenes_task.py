@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -81,7 +82,7 @@ class ScenesTask:
         self, count: int, things: int | None = None, held_out: bool = False
     ) -> tuple[list[Scene], np.ndarray]:
         seed = self.test_seed + (things or 0) + (100 if held_out else 0)
-        return make_scenes(count, seed, self.settings.image, things=things, held_out=held_out)
+        return _drawn(count, seed, self.settings.image, things, held_out)
 
     def _zero_shot(self, clip: TrainedCLIP) -> Iterator[Score]:
         pairs = list(itertools.product(COLORS, SHAPES))
@@ -151,6 +152,14 @@ class ScenesTask:
         answers = [thing.cell for thing in things]
         embedded = clip.image_embeddings(images)
         yield choice("position: nine places", embedded, clip.text_embeddings, options, answers)
+
+
+@lru_cache(maxsize=8)
+def _drawn(
+    count: int, seed: int, size: int, things: int | None, held_out: bool
+) -> tuple[list[Scene], np.ndarray]:
+    """Test scenes, which are asked for again and again, drawn once."""
+    return make_scenes(count, seed, size, things, held_out)
 
 
 def _plain(thing: Thing) -> str:

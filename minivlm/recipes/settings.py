@@ -4,8 +4,8 @@ A run folder keeps it in `config.json`. Two runs with equal settings on the same
 same bits.
 """
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, get_type_hints
 
 from minivlm.errors import InputError
 
@@ -89,22 +89,16 @@ class ClipSettings:
         """
         if not isinstance(value, dict):
             raise InputError(f'{source}: "settings" is not an object')
-        known = {field.name: field for field in fields(cls)}
+        known = get_type_hints(cls)
         if unknown := sorted(value.keys() - known.keys()):
             raise InputError(f'{source}: settings have an unknown key "{unknown[0]}"')
         if missing := sorted(known.keys() - value.keys()):
             raise InputError(f'{source}: settings lack "{missing[0]}"')
         for name, item in value.items():
-            kind = str(known[name].type)
-            accepted = {
-                "int": (int,),
-                "float": (int, float),
-                "str": (str,),
-                "bool": (bool,),
-                "str | None": (str, type(None)),
-            }[kind]
-            if not isinstance(item, accepted) or (kind != "bool" and isinstance(item, bool)):
-                raise InputError(f'{source}: setting "{name}" is {item!r}, not {kind}')
+            kind = float | int if known[name] is float else known[name]
+            if not isinstance(item, kind) or (isinstance(item, bool) and known[name] is not bool):
+                said = getattr(known[name], "__name__", known[name])
+                raise InputError(f'{source}: setting "{name}" is {item!r}, not {said}')
         return cls(**value)
 
     def difference(self, other: "ClipSettings") -> str | None:

@@ -169,7 +169,7 @@ def _check_folder(settings: ClipSettings, folder: Path) -> None:
     if not config.exists():
         return
     there = TrainedCLIP.load_settings(folder)
-    if difference := there.difference(settings):
+    if difference := settings.difference(there):
         raise InputError(
             f"{folder}: holds a run with other settings ({difference}); use another --out"
         )

@@ -37,7 +37,15 @@ def pair():
 
 def test_encodings_agree(pair):
     ours, theirs, texts = pair
-    others = ["", "  two  spaces", "a\n\tb", "snake_case_1", "redcircle", "staré 12star!?", "犬犬🙂🙂"]
+    others = [
+        "",
+        "  two  spaces",
+        "a\n\tb",
+        "snake_case_1",
+        "redcircle",
+        "staré 12star!?",
+        "犬犬🙂🙂",
+    ]
     for text in [*texts[:50], *others]:
         assert ours.encode(text) == theirs.encode(text).ids, text
         assert PIECES.findall(text) or not text
