@@ -340,26 +340,6 @@ def sum_to(grad: Array, shape: tuple[int, ...]) -> Array:
     return grad.sum(axis=axes, keepdims=True).reshape(shape)
 
 
-def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Tensors one after another along an axis that they all have."""
-    ends = list(itertools.accumulate(x.shape[axis] for x in tensors))
-
-    def dxs(dy: Array) -> tuple[Array, ...]:
-        return tuple(np.split(dy, ends[:-1], axis))
-
-    return record(np.concatenate([x.data for x in tensors], axis), (tuple(tensors), dxs))
-
-
-def where(condition: Array, a: Tensor, b: Tensor) -> Tensor:
-    """Elements of `a` where the condition holds, of `b` elsewhere; all three broadcast."""
-    a, b = (a, as_tensor(b, like=a)) if isinstance(a, Tensor) else (as_tensor(a, like=b), b)
-    return record(
-        np.where(condition, a.data, b.data),
-        (a, lambda dy: dy * condition),
-        (b, lambda dy: dy * ~condition),
-    )
-
-
 def _kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """`shape` after a reduction over `axis` that keeps its axes, at length 1."""
     if axis is None:

@@ -65,7 +65,7 @@ def choice(
         raise ValueError(f"{len(images)} pictures, {len(options)} options, {len(answers)} answers")
     texts = sorted({text for texts in options for text in texts})  # each is embedded once
     number = {text: i for i, text in enumerate(texts)}
-    cosines = images @ encode_texts(texts).T  # (B, number of different texts)
+    cosines = images @ encode_texts(texts).T  # (B, K)
     columns = np.array([[number[text] for text in row] for row in options])
     chosen = np.take_along_axis(cosines, columns, 1).argmax(1)
     return Score.of_hits(name, chosen == np.asarray(answers), chance=1 / count)

@@ -13,8 +13,9 @@ from minivlm.nn.block import ACTIVATIONS, Block
 from minivlm.nn.layers import LayerNorm, normal
 from minivlm.nn.module import Module, parameter
 from minivlm.ops.convolve import patches
+from minivlm.ops.join import concatenate
 from minivlm.ops.linear import linear
-from minivlm.tensor import Array, Tensor, concatenate, no_grad
+from minivlm.tensor import Array, Tensor, no_grad
 
 
 @dataclass(frozen=True)

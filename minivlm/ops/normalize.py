@@ -50,8 +50,12 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
     Returns:
         The shape of x.
 
+    Raises:
+        ValueError: weight or bias is not (D,).
+
     Source: Ba et al. 2016, arXiv:1607.06450, eq. 4.
     """
+    _check_gain(x.shape[-1], weight, bias)
     y, (dx, d_weight, d_bias) = layer_norm_arrays(x.data, weight.data, bias.data, eps)
     return record(y, (x, dx), (weight, d_weight), (bias, d_bias))
 
@@ -98,8 +102,12 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
     Returns:
         The shape of x.
 
+    Raises:
+        ValueError: weight is not (D,).
+
     Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.
     """
+    _check_gain(x.shape[-1], weight)
     gain, D = weight.data, x.shape[-1]
     square = np.einsum("...d,...d->...", x.data, x.data)[..., None] / D
     scale = 1 / np.sqrt(square + eps)  # (..., 1)
@@ -135,8 +143,12 @@ def batch_norm(
     Returns:
         The shape of x.
 
+    Raises:
+        ValueError: weight or bias is not (D,).
+
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1.
     """
+    _check_gain(x.shape[1], weight, bias)
     over = tuple(i for i in range(x.ndim) if i != 1)
     per_channel = (-1, *(1,) * (x.ndim - 2))  # aligns (D,) with the axes of x
     mean, variance = batch_statistics(x.data) if statistics is None else statistics
@@ -174,7 +186,12 @@ def unit_length(x: Tensor, eps: float = 1e-12) -> Tensor:
 
     Returns:
         Vectors of length 1, the shape of x.
+
+    Raises:
+        ValueError: x is a single number, which has no axis to be a vector along.
     """
+    if not x.ndim:
+        raise ValueError("a number has no axis along which it could have unit length")
     length = np.sqrt((x.data * x.data).sum(-1, keepdims=True))  # (..., 1)
     length = np.maximum(length, eps)
     y = x.data / length
@@ -190,3 +207,9 @@ def log_sum_exp(x: Array, axis: int) -> Array:
     """The logarithm of Σ eˣ along `axis`, which stays with length 1; on arrays."""
     top = x.max(axis, keepdims=True)
     return top + np.log(np.exp(x - top).sum(axis, keepdims=True))
+
+
+def _check_gain(features: int, *gains: Tensor) -> None:
+    for gain in gains:
+        if gain.shape != (features,):
+            raise ValueError(f"{features} features meet a weight of shape {gain.shape}")

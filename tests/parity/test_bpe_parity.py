@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minivlm.tokenizers.bpe import _ALPHABET, PIECES, BPE
+from minivlm.tokenizers.bpe import _ALPHABET, BPE, PIECES
 
 tokenizers = pytest.importorskip("tokenizers")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minivlm.errors import InputError
-from minivlm.tokenizers.bpe import PIECES, BPE
+from minivlm.tokenizers.bpe import BPE, PIECES
 
 CAPTIONS = [
     "a small red circle on a navy background",

@@ -1,0 +1,134 @@
+"""The gradients of arithmetic, of functions of each element, and of moving values about."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
+
+from minivlm.gradcheck import gradcheck
+from minivlm.ops.join import concatenate, where
+from minivlm.tensor import Tensor
+
+rng = np.random.default_rng(0)
+
+
+def leaf(*shape, dtype=np.float64):
+    return Tensor(rng.standard_normal(shape).astype(dtype), requires_grad=True)
+
+
+def positive(*shape, dtype=np.float64):
+    return Tensor(rng.uniform(0.5, 2, shape).astype(dtype), requires_grad=True)
+
+
+def check(f, *inputs):
+    gradcheck(f, *inputs, rng=np.random.default_rng(0))
+
+
+BINARY = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "where": lambda a, b: where(a.data > 1, a, b),
+}
+UNARY = {
+    "neg": lambda x: -x,
+    "exp": lambda x: x.exp(),
+    "log": lambda x: x.log(),
+    "sqrt": lambda x: x.sqrt(),
+    "square": lambda x: x**2,
+    "power -0.5": lambda x: x**-0.5,
+    "1 - x": lambda x: 1 - x,
+    "2 / x": lambda x: 2 / x,
+    "x + x": lambda x: x + x,
+    "0.5 * x": lambda x: 0.5 * x,
+    "x * array": lambda x: x * np.arange(1.0, 4.0),
+    "array - x": lambda x: np.arange(1.0, 4.0) - x,
+}
+SHAPING = {
+    "sum": lambda x: x.sum(),
+    "sum 1": lambda x: x.sum(1),
+    "sum -1 keepdims": lambda x: x.sum(-1, keepdims=True),
+    "sum of two axes": lambda x: x.sum((0, -1)),
+    "mean": lambda x: x.mean(),
+    "mean 0": lambda x: x.mean(0),
+    "mean of two axes": lambda x: x.mean((1, 2), keepdims=True),
+    "max": lambda x: x.max(),
+    "max -1": lambda x: x.max(-1),
+    "max of two axes": lambda x: x.max((0, 1), keepdims=True),
+    "reshape": lambda x: x.reshape(4, -1),
+    "transpose": lambda x: x.transpose(2, 0, 1),
+    "transpose all": lambda x: x.transpose(),
+    "mT": lambda x: x.mT,
+    "integer": lambda x: x[1],
+    "negative step": lambda x: x[:, ::-2],
+    "ellipsis": lambda x: x[..., 1:3],
+    "new axis": lambda x: x[:, None],
+    "repeated rows": lambda x: x[np.array([0, 1, 1, 0, 1])],
+    "list": lambda x: x[[1, 1]],
+    "pairs": lambda x: x[np.array([0, 1, 1]), np.array([2, 0, 0])],
+    "booleans": lambda x: x[x.data > 0],
+    "concatenate": lambda x: concatenate([x, x * 2, x[:1]], axis=0),
+    "concatenate -1": lambda x: concatenate([x, x], axis=-1),
+}
+
+
+@pytest.mark.parametrize("name", BINARY)
+@given(shapes=mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=4))
+def test_the_gradient_of_two_broadcast_inputs_is_their_slope(name, shapes):
+    check(BINARY[name], *(positive(*shape) for shape in shapes.input_shapes))
+
+
+@pytest.mark.parametrize("name", UNARY)
+@given(rows=st.integers(1, 4))
+def test_the_gradient_of_a_function_of_each_element_is_its_slope(name, rows):
+    check(UNARY[name], positive(rows, 3))
+
+
+@pytest.mark.parametrize("name", SHAPING)
+def test_the_gradient_of_moved_and_summed_values_is_their_slope(name):
+    check(SHAPING[name], leaf(2, 3, 4))
+
+
+@given(shapes=mutually_broadcastable_shapes(signature="(n,k),(k,m)->(n,m)", max_dims=2, max_side=3))
+def test_the_gradient_of_a_batched_product_is_its_slope(shapes):
+    check(lambda a, b: a @ b, *(leaf(*shape) for shape in shapes.input_shapes))
+
+
+def test_equal_winners_share_the_gradient_of_max():
+    x = Tensor([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]], requires_grad=True)
+    x.max(-1).sum().backward()
+    assert x.grad.tolist() == [[0, 0.5, 0.5], [1, 0, 0]]
+
+
+def test_vectors_are_no_matrices():
+    with pytest.raises(ValueError, match="@ takes matrices"):
+        leaf(3) @ leaf(3, 2)
+
+
+# float32 stays float32.
+
+
+@pytest.mark.parametrize("table", [UNARY, SHAPING], ids=["functions", "shapes"])
+def test_float32_stays_forward_and_backward(table):
+    for name, f in table.items():
+        x = positive(*((2, 3) if table is UNARY else (2, 3, 4)), dtype=np.float32)
+        y = f(x)
+        assert y.dtype == np.float32, name
+        y.sum().backward()
+        assert x.grad.dtype == np.float32, name
+
+
+@pytest.mark.parametrize("other", [2, 2.5, np.float64(2.5), np.ones(3), np.ones((2, 3), int)])
+def test_numbers_and_arrays_take_the_dtype_of_the_tensor(other):
+    x = positive(2, 3, dtype=np.float32)
+    for y in (x + other, other - x, x * other, other / x, x / other):
+        assert y.dtype == np.float32
+        assert y.shape == (2, 3)
+
+
+def test_numbers_become_float32_tensors():
+    assert Tensor(1.5).dtype == np.float32
+    assert Tensor([1, 2]).dtype == np.float32
+    assert Tensor(np.float64(1)).dtype == np.float64
