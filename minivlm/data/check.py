@@ -1,29 +1,29 @@
-"""`minivlm check-data`: everything that is wrong with a data set, before hours go into it."""
+"""Every mistake in a data set, found before training does: the work of `minivlm check-data`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from minivlm.data.captions import Pair, read_image, read_pairs
+from minivlm.data.captions import Pair, read_pairs
 from minivlm.data.shards import Member
 from minivlm.errors import InputError
 
 
-@dataclass
+@dataclass(frozen=True)
 class Findings:
     """What a data set holds.
 
     Attributes:
-        captions: rows that are good, with a picture that is.
-        images: different pictures that can be read.
-        problems: a sentence for each bad row and each bad picture, in the order of the rows.
+        captions: how many belong to a picture that can be read.
+        images: how many can be read and have a caption.
+        problems: a sentence for each bad row and each bad picture, in the data's order.
     """
 
-    captions: int = 0
-    images: int = 0
-    problems: list[str] = field(default_factory=list)
+    captions: int
+    images: int
+    problems: list[str]
 
     def summary(self) -> str:
-        """All in one line."""
+        """The counts, in words."""
         return f"{self.captions} captions of {self.images} pictures, {len(self.problems)} problems"
 
 
@@ -33,26 +33,26 @@ def check(
     caption_column: str | None = None,
     images: Path | None = None,
 ) -> Findings:
-    """Read every row and decode every picture; see `read_pairs` for the arguments."""
-    found = Findings()
+    """Read every row and decode every picture, however many are bad; see `read_pairs`."""
+    captions = 0
+    problems: list[str] = []
     readable: dict[Path | Member, bool] = {}
-    for item in read_pairs(path, image_column, caption_column, images):
-        if isinstance(item, InputError):
-            found.problems.append(str(item))
+    for found in read_pairs(path, image_column, caption_column, images):
+        if isinstance(found, InputError):
+            problems.append(str(found))
             continue
-        if item.image not in readable:
-            readable[item.image] = _is_readable(item, found)
-        found.captions += readable[item.image]
-    found.images = sum(readable.values())
-    if not readable and not found.problems:
-        found.problems.append(f"{path}: no captioned pictures")
-    return found
+        if found.image not in readable:
+            problem = _problem(found)
+            readable[found.image] = problem is None
+            problems += [problem] if problem else []
+        captions += readable[found.image]
+    return Findings(captions, sum(readable.values()), problems)
 
 
-def _is_readable(pair: Pair, found: Findings) -> bool:
+def _problem(pair: Pair) -> str | None:
+    """Why a picture cannot be used; None if it can."""
     try:
-        read_image(pair)
+        pair.open()
     except InputError as error:
-        found.problems.append(str(error))
-        return False
-    return True
+        return str(error)
+    return None
