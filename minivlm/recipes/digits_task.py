@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minivlm.data.batches import shuffled
-from minivlm.data.digits import DIGIT_WORDS, TEMPLATES, load_digits
+from minivlm.data.digits import DIGIT_WORDS, TEMPLATES, captions, load_digits
 from minivlm.evaluate.score import Score
 from minivlm.evaluate.zero_shot import class_embeddings, predict
 from minivlm.recipes.settings import ClipSettings
@@ -28,7 +28,7 @@ class DigitsTask:
     def __init__(self, settings: ClipSettings):
         self.settings = settings
         self.notes: list[str] = []
-        self.splits = load_digits()
+        self.splits = load_digits(settings.image)
 
     def texts(self) -> list[str]:
         """Every template with every word."""
@@ -41,10 +41,8 @@ class DigitsTask:
         for step, pick in zip(itertools.count(start), picks, strict=False):
             rng = np.random.default_rng((s.seed, 2, step))
             labels = train.labels[pick]
-            captions = [
-                TEMPLATES[rng.integers(len(TEMPLATES))].format(DIGIT_WORDS[n]) for n in labels
-            ]
-            yield Batch(moved(train.images[pick], rng), captions, labels[:, None] == labels)
+            images = moved(train.images[pick], rng)
+            yield Batch(images, captions(labels, rng), labels[:, None] == labels)
 
     def gallery(self) -> Gallery:
         """One test picture of each digit."""

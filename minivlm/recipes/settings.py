@@ -113,7 +113,7 @@ class ClipSettings:
 def defaults_for(data: str) -> ClipSettings:
     """Settings that were found to work well for a kind of data; see docs/training.md."""
     if data == "scenes":
-        return ClipSettings(data, steps=700, heads=2)
+        return ClipSettings(data, steps=800, heads=2, examples=12000)
     if data == "digits":
         return ClipSettings(
             data,
