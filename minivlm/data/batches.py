@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from minivlm.errors import InputError
+
 
 def shuffled(count: int, batch: int, seed: int, start: int = 0) -> Iterator[np.ndarray]:
     """Indices (B,) of batch `start`, `start + 1`, … without end; each epoch in an order of its own.
@@ -15,10 +17,10 @@ def shuffled(count: int, batch: int, seed: int, start: int = 0) -> Iterator[np.n
     An epoch's last examples that fill no batch are left out of it; another epoch has others.
 
     Raises:
-        ValueError: a batch is empty or larger than the count.
+        InputError: a batch is empty or larger than the count.
     """
     if not 1 <= batch <= count:
-        raise ValueError(f"a batch of {batch} cannot be drawn from {count} examples")
+        raise InputError(f"a batch of {batch} cannot be drawn from {count} examples")
     per_epoch = count // batch
     epoch, place = divmod(start, per_epoch)
     while True:
@@ -37,11 +39,11 @@ def bucketed(
     caption by counting, and short captions are not padded to the length of long ones.
 
     Raises:
-        ValueError: a bucket holds fewer examples than a batch.
+        InputError: a bucket holds fewer examples than a batch.
     """
     for bucket in buckets:
         if len(bucket) < batch:
-            raise ValueError(f"a batch of {batch} cannot be drawn from a bucket of {len(bucket)}")
+            raise InputError(f"a batch of {batch} cannot be drawn from a bucket of {len(bucket)}")
     chance = np.asarray(weights, float) / sum(weights)
     step = start
     while True:

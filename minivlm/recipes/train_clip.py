@@ -60,6 +60,7 @@ def train_clip(settings: ClipSettings, folder: Path, tell: Tell) -> list[Score]:
         tell(note)
     with run_folder(folder):
         clip = TrainedCLIP.untrained(settings, task.texts())
+        next(task.batches(0))  # if no batch can be drawn, say so before anything is written
         model = clip.model
         optimizer = make_optimizer(settings, model.named_parameters())
         checkpoint = folder / "checkpoint.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -20,7 +21,7 @@ def run_folder(folder: Path) -> Iterator[Path]:
     """Make the folder if need be, and hold it for this process alone.
 
     The lock is the operating system's, on an open file: it ends with the process, however that
-    ends, so a killed run leaves no lock behind.
+    ends, so a killed run leaves no lock behind. A folder in which nothing was written is removed.
 
     Raises:
         InputError: the path is no folder, cannot be written, or another process holds it.
@@ -33,7 +34,12 @@ def run_folder(folder: Path) -> Iterator[Path]:
     with file:
         if not _lock(file):
             raise InputError(f"{folder}: in use by another minivlm process")
-        yield folder
+        try:
+            yield folder
+        finally:
+            if os.listdir(folder) == [LOCK]:
+                (folder / LOCK).unlink()
+                folder.rmdir()
 
 
 def _lock(file: IO[bytes]) -> bool:
