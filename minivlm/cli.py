@@ -1,7 +1,7 @@
 """The command `minivlm`: reads options, calls a recipe, prints what it gives.
 
-A user's mistake becomes one sentence and exit status 2; Ctrl-C, 130; a machine with too little
-memory, 3. Anything else is a mistake of ours and keeps its traceback.
+A user's mistake becomes one sentence and exit status 2; a loss that is no number, 1; too little
+memory, 3; Ctrl-C, 130. Anything else is a mistake of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 
 from minivlm.errors import InputError
 from minivlm.memory import keep_freed_memory
+from minivlm.train.loop import Diverged
 
-BAD_INPUT, OUT_OF_MEMORY, INTERRUPTED = 2, 3, 130
+DIVERGED, BAD_INPUT, OUT_OF_MEMORY, INTERRUPTED = 1, 2, 3, 130
 
 DESCRIPTION = """\
 minivlm: vision-language models in NumPy that you can read.
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options) or 0
     except InputError as error:
         return _fail(BAD_INPUT, str(error))
+    except Diverged as error:
+        return _fail(DIVERGED, f"training stopped at {error}; a smaller --lr may help")
     except MemoryError as error:
         return _fail(OUT_OF_MEMORY, f"out of memory: {error or 'an array did not fit'}")
     except KeyboardInterrupt:
@@ -174,10 +177,14 @@ def train_clip(options: argparse.Namespace) -> int:
     from minivlm.recipes.settings import ClipSettings, defaults_for
     from minivlm.recipes.train_clip import Interrupted, train_clip
 
-    settings = defaults_for(options.data)
-    given = {f.name: getattr(options, f.name, None) for f in fields(ClipSettings)}
-    settings = replace(settings, **{name: v for name, v in given.items() if v is not None})
     folder = options.out or Path("runs") / f"clip-{Path(options.data).stem or 'data'}"
+    if options.data not in ("scenes", "digits"):
+        options.data = str(Path(options.data).resolve())  # the run may be evaluated from elsewhere
+    if options.images:
+        options.images = str(Path(options.images).resolve())
+    given = {f.name: getattr(options, f.name, None) for f in fields(ClipSettings)}
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = replace(defaults_for(options.data), **given)
     try:
         scores = train_clip(settings, folder, tell=print)
     except Interrupted as stop:

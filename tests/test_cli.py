@@ -188,6 +188,16 @@ def test_other_mistakes_are_one_sentence_each(run, tmp_path, capsys):
     )
 
 
+def test_a_run_that_diverges_says_where_and_keeps_its_checkpoint(tmp_path, capsys, monkeypatch):
+    from minivlm.models.clip import CLIP
+
+    honest = CLIP.loss
+    monkeypatch.setattr(CLIP, "loss", lambda self, *batch: honest(self, *batch) * float("nan"))
+    said = fails(capsys, *TRAIN, "scenes", "--out", tmp_path / "run", *QUICK, status=1)
+    assert "training stopped at step 0: the gradient of" in said
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
 def test_too_little_memory_has_a_status_of_its_own(monkeypatch, capsys):
     def too_large(*arguments):
         raise MemoryError("Unable to allocate 9 TiB for an array with shape (1, 2)")

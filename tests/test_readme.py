@@ -1,4 +1,5 @@
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,9 @@ def test_the_two_commands_are_one_line_each(which):
     block = re.search(rf"<!-- {which} command -->\n```sh\n(.*?)```", README, re.DOTALL)
     assert block is not None
     assert block[1].count("\n") == 1
+
+
+def test_the_step_to_walk_through_runs_and_learns(capsys):
+    runpy.run_path(str(ROOT / "docs" / "one_step.py"))
+    _, before, _, after = capsys.readouterr().out.split()
+    assert float(after) < float(before)

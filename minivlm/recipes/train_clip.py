@@ -59,17 +59,19 @@ def train_clip(settings: ClipSettings, folder: Path, tell: Tell) -> list[Score]:
     for note in task.notes:
         tell(note)
     with run_folder(folder):
-        clip = TrainedCLIP.untrained(settings, task.texts())
         next(task.batches(0))  # if no batch can be drawn, say so before anything is written
+        checkpoint = folder / "checkpoint.safetensors"
+        resumed = checkpoint.exists()
+        if resumed:
+            clip = TrainedCLIP.load(folder)
+        else:
+            clip = TrainedCLIP.untrained(settings, task.texts())
+            clip.save_config(folder)
         model = clip.model
         optimizer = make_optimizer(settings, model.named_parameters())
-        checkpoint = folder / "checkpoint.safetensors"
-        start = 0
-        if checkpoint.exists():
-            start = load_checkpoint(checkpoint, model, optimizer)
+        start = load_checkpoint(checkpoint, model, optimizer) if resumed else 0
+        if resumed:
             tell(f"Going on from step {start} of {settings.steps}.")
-        else:
-            clip.save_config(folder)
         tell(
             f"Training {model.size():,} parameters for {settings.steps} steps; an untrained model "
             f"guesses among {settings.batch} texts, a loss of {np.log(settings.batch):.2f} nats."
@@ -96,7 +98,7 @@ def run_steps(
         start=start,
         forward_backward=_in_chunks(clip) if settings.chunk else None,
     )
-    if start == 0 and not checkpoint.exists():
+    if start == 0:
         write_moment(folder, similarity(clip, task, 0))
         save_checkpoint(checkpoint, model, optimizer, 0)
     with (
