@@ -4,9 +4,7 @@ Backgrounds are darker than every colour; with light ones as well, shape was lea
 """
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -33,7 +31,6 @@ NOISE = 5.0  # standard deviation, of 255
 MOST_TURN = math.radians(12)
 STRIPE = 1 / 24  # width, as a fraction of the picture's side
 STRIPE_SHADE = 0.35
-CHUNK = 250  # scenes that a worker process draws at a time
 
 
 def draw(scene: Scene, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -69,7 +66,7 @@ def make_scenes(
     size: int = SMALLEST,
     things: int | None = None,
     held_out: bool = False,
-    workers: int = 1,
+    progress: Callable[[range], Iterable[int]] = iter,
 ) -> tuple[list[Scene], np.ndarray]:
     """Scenes with their pictures; scene i of a seed is the same, however many are made.
 
@@ -79,33 +76,16 @@ def make_scenes(
         size: side of a picture in pixels, 48..384.
         things: in each scene, 1..9; None draws 1 to 4.
         held_out: see `sample_scene`.
-        workers: processes that share the work. A script that asks for more than one needs the
-            usual `if __name__ == "__main__"` around its calls.
+        progress: wraps the loop over scenes, as `tqdm` does.
 
     Returns:
         The scenes, and their pictures uint8 (count, size, size, 3).
     """
-    chunks = [range(i, min(i + CHUNK, count)) for i in range(0, count, CHUNK)]
-    tasks = [(chunk, seed, size, things, held_out) for chunk in chunks]
-    if workers > 1 and len(chunks) > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            parts = list(pool.map(_make_chunk, tasks))
-    else:
-        parts = [_make_chunk(task) for task in tasks]
-    scenes = [scene for part, _ in parts for scene in part]
-    empty = np.empty((0, size, size, 3), np.uint8)
-    return scenes, np.concatenate([empty, *(images for _, images in parts)])
-
-
-def _make_chunk(
-    task: tuple[range, int, int, int | None, bool],
-) -> tuple[list[Scene], np.ndarray]:
-    numbers, seed, size, things, held_out = task
-    scenes, images = [], np.empty((len(numbers), size, size, 3), np.uint8)
-    for row, number in enumerate(numbers):
+    scenes, images = [], np.empty((count, size, size, 3), np.uint8)
+    for number in progress(range(count)):
         rng = np.random.default_rng((seed, number))
         scenes.append(sample_scene(rng, things, held_out))
-        images[row] = draw(scenes[-1], size, rng)
+        images[number] = draw(scenes[-1], size, rng)
     return scenes, images
 
 

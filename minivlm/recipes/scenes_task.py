@@ -8,12 +8,12 @@ several objects. Test scenes come from seeds of their own, on which nothing was 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
+from tqdm import tqdm
 
 from minivlm.data.batches import bucketed, same_words
 from minivlm.data.draw import make_scenes
@@ -44,11 +44,10 @@ class ScenesTask:
         self.images = np.empty(0, np.uint8)
 
     def draw(self) -> None:
-        """Draw the training scenes, on all cores; evaluation alone does not need them."""
+        """Draw the training scenes; evaluation alone does not need them."""
         s = self.settings
-        self.scenes, self.images = make_scenes(
-            s.examples, TRAIN + s.seed, s.image, workers=os.cpu_count() or 1
-        )
+        bar = partial(tqdm, desc="drawing scenes", unit="scene", dynamic_ncols=True)
+        self.scenes, self.images = make_scenes(s.examples, TRAIN + s.seed, s.image, progress=bar)
 
     def texts(self) -> list[str]:
         """One caption for each of some thousand training scenes."""

@@ -60,12 +60,10 @@ def test_scene_i_of_a_seed_does_not_depend_on_how_many_are_made():
     assert make_scenes(3, seed=6)[0] != few
 
 
-def test_workers_draw_the_same_scenes(monkeypatch):
-    monkeypatch.setattr("minivlm.data.draw.CHUNK", 4)
-    alone, pictures = make_scenes(10, seed=1)
-    together, same = make_scenes(10, seed=1, workers=2)
-    assert alone == together
-    assert np.array_equal(pictures, same)
+def test_whoever_waits_can_be_shown_how_far_it_is():
+    seen = []
+    make_scenes(4, seed=1, progress=lambda numbers: (seen.append(n) or n for n in numbers))
+    assert seen == [0, 1, 2, 3]
 
 
 def test_no_scenes_are_an_empty_array():
