@@ -15,6 +15,7 @@ from pathlib import Path
 
 from minivlm.errors import InputError
 from minivlm.memory import keep_freed_memory
+from minivlm.recipes.settings import ClipSettings, defaults_for
 from minivlm.train.loop import Diverged
 
 DIVERGED, BAD_INPUT, OUT_OF_MEMORY, INTERRUPTED = 1, 2, 3, 130
@@ -109,10 +110,20 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         ("context", int, "most tokens in a text"),
         ("examples", int, "scenes to draw for training"),
     ):
-        sizes.add_argument(f"--{name}", type=kind, metavar="N", help=text)
+        default = _defaults(name.replace("-", "_"))
+        sizes.add_argument(f"--{name}", type=kind, metavar="N", help=f"{text} ({default})")
     sizes.add_argument("--optimizer", choices=("muon", "adamw", "sgd"))
     sizes.add_argument("--pool", choices=("mean", "class"), help="what vision is read off from")
     clip.set_defaults(run=train_clip)
+
+
+def _defaults(setting: str) -> str:
+    """A setting's default, or one for each kind of data where they differ."""
+    kinds = {"scenes": "scenes", "digits": "digits", "your own": "PATH"}
+    values = {kind: getattr(defaults_for(data), setting) for kind, data in kinds.items()}
+    if len(set(values.values())) == 1:
+        return str(values["scenes"])
+    return ", ".join(f"{kind}: {value}" for kind, value in values.items())
 
 
 def _add_eval(commands: argparse._SubParsersAction) -> None:
@@ -174,7 +185,6 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
 
 def train_clip(options: argparse.Namespace) -> int:
     """`minivlm train clip`."""
-    from minivlm.recipes.settings import ClipSettings, defaults_for
     from minivlm.recipes.train_clip import Interrupted, train_clip
 
     folder = options.out or Path("runs") / f"clip-{Path(options.data).stem or 'data'}"

@@ -52,14 +52,14 @@ class ClipSettings:
     image: int = 48
     patch: int = 8
     width: int = 64
-    heads: int = 4
+    heads: int = 2
     vision_layers: int = 3
     text_layers: int = 2
     embed: int = 64
     pool: str = "mean"
     vocabulary: int = 512
     context: int = 64
-    examples: int = 10000
+    examples: int = 12000
     image_column: str | None = None
     caption_column: str | None = None
     images: str | None = None
@@ -113,7 +113,7 @@ class ClipSettings:
 def defaults_for(data: str) -> ClipSettings:
     """Settings that were found to work well for a kind of data; see docs/training.md."""
     if data == "scenes":
-        return ClipSettings(data, steps=800, heads=2, examples=12000)
+        return ClipSettings(data, steps=800)
     if data == "digits":
         return ClipSettings(
             data,
@@ -122,7 +122,6 @@ def defaults_for(data: str) -> ClipSettings:
             image=8,
             patch=2,
             width=48,
-            heads=2,
             vision_layers=2,
             text_layers=1,
             embed=32,

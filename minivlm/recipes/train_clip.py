@@ -30,7 +30,7 @@ from minivlm.train.saving import load_checkpoint, save_checkpoint
 from minivlm.train.schedule import warmup_cosine
 
 CHECKPOINTS = 20  # spread over a run
-MOMENTS = (0.0, 0.1, 0.4, 1.0)  # of a run, at which the similarity matrix is kept for its picture
+MOMENTS = (0.0, 0.03, 0.1, 1.0)  # of a run, at which the similarity matrix is kept for its picture
 
 Tell = Callable[[str], None]
 
