@@ -212,7 +212,10 @@ def eval_clip(options: argparse.Namespace) -> None:
     from minivlm.recipes.trained_clip import TrainedCLIP
 
     clip = TrainedCLIP.load(options.run_folder)
-    scores = measure(clip, open_task(clip.settings), options.run_folder)
+    task = open_task(clip.settings)
+    for note in task.notes:
+        print(note)
+    scores = measure(clip, task, options.run_folder)
     _print_scores(scores)
     print(f"\nAlso in {options.run_folder / 'scores.json'}; pictures beside it")
 
@@ -273,7 +276,7 @@ def bench_train_clip(options: argparse.Namespace) -> None:
 
 def _print_scores(scores: Sequence) -> None:
     width = max(len(score.name) for score in scores)
-    print(f"\n{'on held-out data':{width}}  score  ± s.e.  chance      n")
+    print(f"\n{'':{width}}  score  ± s.e.  chance      n")
     for s in scores:
         numbers = f"{s.value:.3f}   {s.standard_error:.3f}   {s.chance:.3f}  {s.count:5}"
         print(f"{s.name:{width}}  {numbers}")

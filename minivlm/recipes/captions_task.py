@@ -40,6 +40,7 @@ class CaptionsTask:
         order = np.random.default_rng(0).permutation(count)  # the same split for every seed
         held_out = round(count * HELD_OUT_SHARE) if count >= FEWEST else 0
         self.test, self.train = order[:held_out], order[held_out:]
+        self.batch = min(s.batch, len(self.train))
         if not held_out:
             self.test = self.train
             self.notes.append(
@@ -53,8 +54,7 @@ class CaptionsTask:
     def batches(self, start: int) -> Iterator[Batch]:
         """Distinct pictures, each with one of its captions."""
         s = self.settings
-        size = min(s.batch, len(self.train))
-        picks = shuffled(len(self.train), size, s.seed, start)
+        picks = shuffled(len(self.train), self.batch, s.seed, start)
         for step, pick in zip(itertools.count(start), picks, strict=False):
             rng = np.random.default_rng((s.seed, 2, step))
             rows = self.train[pick]

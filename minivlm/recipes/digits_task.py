@@ -26,7 +26,7 @@ class DigitsTask:
     """The digits of scikit-learn, split once and for all; see `Task`."""
 
     def __init__(self, settings: ClipSettings):
-        self.settings = settings
+        self.settings, self.batch = settings, settings.batch
         self.notes: list[str] = []
         self.splits = load_digits(settings.image)
 

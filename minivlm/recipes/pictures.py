@@ -61,7 +61,7 @@ def write_pictures(folder: Path, clip: TrainedCLIP, task: Task) -> None:
         ),
     }
     if log := read_log(folder / "log.jsonl"):
-        figures["training.png"] = training_curves(log, guessing=np.log(clip.settings.batch))
+        figures["training.png"] = training_curves(log, guessing=np.log(task.batch))
     if moments := read_moments(folder):
         figures["similarity.png"] = similarity_moments(moments)
     for name, figure in figures.items():

@@ -37,7 +37,7 @@ class ScenesTask:
     """Scenes drawn anew for each seed; see `Task`."""
 
     def __init__(self, settings: ClipSettings, test_seed: int = TEST):
-        self.settings = settings
+        self.settings, self.batch = settings, settings.batch
         self.test_seed = test_seed
         self.notes: list[str] = []
         self.scenes: list[Scene] = []

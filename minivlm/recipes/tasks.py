@@ -38,6 +38,7 @@ class Task(Protocol):
     """Where pictures and words come from."""
 
     settings: ClipSettings
+    batch: int  # pairs in a batch, which small data may make smaller than was asked for
     notes: list[str]  # what a user should know about the data, such as files that were left out
 
     def texts(self) -> Sequence[str]:

@@ -74,7 +74,7 @@ def train_clip(settings: ClipSettings, folder: Path, tell: Tell) -> list[Score]:
             tell(f"Going on from step {start} of {settings.steps}.")
         tell(
             f"Training {model.size():,} parameters for {settings.steps} steps; an untrained model "
-            f"guesses among {settings.batch} texts, a loss of {np.log(settings.batch):.2f} nats."
+            f"guesses among {task.batch} texts, a loss of {np.log(task.batch):.2f} nats."
         )
         run_steps(clip, optimizer, task, folder, start)
         clip.save_weights(folder)
