@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,8 @@ def run_steps(
         save_checkpoint(checkpoint, model, optimizer, 0)
     with (
         stop_on_interrupt() as stop,
-        Log(folder / "log.jsonl", start) as log,
-        Progress(settings.steps, start) as bar,
+        closing(Log(folder / "log.jsonl", start)) as log,
+        closing(Progress(settings.steps, start)) as bar,
     ):
         for step in steps:
             temperature = model.temperature()

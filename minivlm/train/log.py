@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tqdm import tqdm
 
@@ -18,34 +16,26 @@ SMOOTHING = 0.95  # share of the old mean in the loss that the bar shows
 
 
 class Log:
-    """Appends to a file of JSON lines, one a step; a context manager.
+    """Appends to a file of JSON lines, one a step, until it is closed.
 
     A run that goes on from a checkpoint takes some steps a second time: lines from `start` on are
     dropped first, and so is a line that a kill cut in half.
     """
 
     def __init__(self, path: Path, start: int):
-        self.path = path
         if path.exists():
             kept = [json.dumps(line) + "\n" for line in read_log(path) if line["number"] < start]
             write_bytes(path, "".join(kept).encode())
-
-    def __enter__(self) -> Self:
-        self._file = open(self.path, "a", encoding="utf-8")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115, see close
 
     def write(self, step: Step, **more: float) -> None:
         """Add a line: the step's numbers, and whatever else is given."""
         self._file.write(json.dumps(asdict(step) | more) + "\n")
         self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
@@ -71,22 +61,11 @@ def read_log(path: Path) -> list[dict[str, float]]:
 
 
 class Progress:
-    """A bar with the smoothed loss, the temperature and the time left; a context manager."""
+    """A bar with the smoothed loss, the temperature and the time left, until it is closed."""
 
     def __init__(self, steps: int, start: int):
         self._bar = tqdm(total=steps, initial=start, unit="step", smoothing=0.1, dynamic_ncols=True)
         self._loss: float | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.close()
 
     def show(self, step: Step, **more: float) -> None:
         """Move on by one step."""
@@ -95,3 +74,7 @@ class Progress:
         shown = {"loss": self._loss} | more
         self._bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         self._bar.update()
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def step(number, loss=1.0):
 
 
 def test_a_log_has_a_line_a_step(tmp_path):
-    with Log(tmp_path / "log.jsonl", 0) as log:
+    with closing(Log(tmp_path / "log.jsonl", 0)) as log:
         log.write(step(0, 2.5), temperature=0.07)
         log.write(step(1), temperature=0.06)
     lines = read_log(tmp_path / "log.jsonl")
@@ -140,12 +141,12 @@ def test_a_log_has_a_line_a_step(tmp_path):
 
 def test_steps_taken_again_replace_those_logged_before_a_kill(tmp_path):
     path = tmp_path / "log.jsonl"
-    with Log(path, 0) as log:
+    with closing(Log(path, 0)) as log:
         for number in range(5):
             log.write(step(number, loss=1.0))
     with open(path, "a") as file:
         file.write('{"number": 5, "lo')  # cut by the kill
-    with Log(path, 3) as log:
+    with closing(Log(path, 3)) as log:
         log.write(step(3, loss=9.0))
     assert [(line["number"], line["loss"]) for line in read_log(path)] == [
         (0, 1.0),
@@ -168,7 +169,7 @@ def test_a_log_that_is_none_is_named_with_its_line(tmp_path):
 
 
 def test_the_bar_shows_loss_and_temperature(capsys):
-    with Progress(4, 1) as bar:
+    with closing(Progress(4, 1)) as bar:
         bar.show(step(1, loss=3.0), temperature=0.07)
         bar.show(step(2, loss=1.0), temperature=0.06)
     shown = capsys.readouterr().err
