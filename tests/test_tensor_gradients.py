@@ -96,6 +96,36 @@ def test_the_gradient_of_a_batched_product_is_its_slope(shapes):
     check(lambda a, b: a @ b, *(leaf(*shape) for shape in shapes.input_shapes))
 
 
+LIKE_NUMPY = {  # what an array's own operators and methods say, too
+    name: f
+    for name, f in (BINARY | UNARY | SHAPING).items()
+    if name not in ("where", "booleans", "exp", "log", "sqrt", "concatenate", "concatenate -1")
+}
+
+
+@pytest.mark.parametrize("name", LIKE_NUMPY)
+def test_the_value_is_that_of_numpy(name):
+    f = LIKE_NUMPY[name]
+    inputs = [positive(2, 3, 4), positive(3, 1)] if name in BINARY else [positive(2, 3, 3)]
+    inputs = inputs if name not in SHAPING else [leaf(2, 3, 4)]
+    expected = f(*(x.data for x in inputs))
+    y = f(*inputs)
+    assert y.shape == expected.shape
+    np.testing.assert_array_equal(y.data, expected)
+
+
+def test_the_values_of_functions_and_joins_are_those_of_numpy():
+    x, y = positive(2, 3), positive(2, 3)
+    for name in ("exp", "log", "sqrt"):
+        np.testing.assert_array_equal(getattr(x, name)().data, getattr(np, name)(x.data))
+    np.testing.assert_array_equal(x[x.data > 1].data, x.data[x.data > 1])
+    np.testing.assert_array_equal(
+        where(x.data > 1, x, y).data, np.where(x.data > 1, x.data, y.data)
+    )
+    joined = concatenate([x, y], axis=1).data
+    np.testing.assert_array_equal(joined, np.concatenate([x.data, y.data], 1))
+
+
 def test_equal_winners_share_the_gradient_of_max():
     x = Tensor([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]], requires_grad=True)
     x.max(-1).sum().backward()

@@ -204,6 +204,22 @@ def test_a_convolution_whose_stride_is_its_kernel_is_a_linear_map_of_patches():
     np.testing.assert_allclose(by_patches.data.transpose(0, 2, 1), expected)
 
 
+def test_rotary_angles_are_positions_times_a_falling_speed():
+    cos, sin = rotary_angles(np.array([0, 3]), 4, base=100.0, dtype=np.float64)
+    np.testing.assert_allclose(cos, [[1, 1], [math.cos(3), math.cos(0.3)]])
+    np.testing.assert_allclose(sin, [[0, 0], [math.sin(3), math.sin(0.3)]])
+    assert rotary_angles(np.arange(2), 4)[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 2), (2, 4)])
+def test_a_kernel_may_just_fit_and_no_more(height, width):
+    x = tensor(1, 1, 2, 2)
+    assert conv2d(x, tensor(1, 1, height, width), padding=1).shape == (1, 1, 5 - height, 5 - width)
+    larger = tensor(1, 1, height + (height == 4), width + (width == 4))
+    with pytest.raises(ValueError, match="exceeds picture"):
+        conv2d(x, larger, padding=1)
+
+
 def test_rotary_keeps_lengths_and_sees_only_distances():
     q, k = rng.standard_normal((2, 1, 1, 1, 8))
 
