@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         sys.stderr.close()
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        return _fail(BAD_INPUT, f"{error.filename or 'a file'}: {error.strerror or error}")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -11,6 +11,8 @@ from typing import Any
 
 from minivlm.errors import InputError
 
+PARTS = ".*.part"  # what files are called until they are whole
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace the file at `path` by `content`, or leave it as it was."""

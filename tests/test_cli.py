@@ -141,6 +141,41 @@ def test_a_width_that_is_no_multiple_of_heads_is_said_with_both(tmp_path, capsys
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--image=40", "image side 40 is not in 48..384"),
+        ("--image=50", "image side 50 is not a multiple of patch 16"),
+        ("--vocabulary=100", "a vocabulary of 100 is smaller than 259"),
+        ("--context=2", "context 2 has no room"),
+        ("--steps=0", "steps 0 is not positive"),
+        ("--lr=-1", "lr -1.0 is not positive"),
+        ("--vision-layers=0", "vision layers 0 is not positive"),
+        ("--embed=0", "embed 0 is not positive"),
+    ],
+)
+def test_an_option_out_of_its_range_is_said(tmp_path, capsys, option, sentence):
+    out = tmp_path / "run"
+    patch = ["--patch=8"] if option == "--image=40" else []
+    assert sentence in fails(capsys, *TRAIN, "scenes", "--out", out, *QUICK, option, *patch)
+    assert not out.exists()
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    said = fails(capsys, *TRAIN, "scenes", "--out", tmp_path, *QUICK)
+    assert "not empty and no run, it has thesis.txt" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_disk_that_cannot_be_written_is_a_sentence(tmp_path, capsys, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("minivlm.files.write_bytes", full)
+    assert "No space left" in fails(capsys, *TRAIN, "scenes", "--out", tmp_path / "run", *QUICK)
+
+
 def test_a_batch_larger_than_the_scenes_is_said(tmp_path, capsys):
     said = fails(
         capsys, *TRAIN, "scenes", "--examples=100", "--batch=90", "--out", tmp_path / "run"

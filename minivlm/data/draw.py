@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from minivlm.data.scenes import Scene, Thing, sample_scene
+from minivlm.errors import InputError
 
 SMALLEST, LARGEST = 48, 384  # side of a picture in pixels
 RGB = {
@@ -46,10 +47,10 @@ def draw(scene: Scene, size: int, rng: np.random.Generator) -> np.ndarray:
         Pixels uint8 (size, size, 3), 0..255.
 
     Raises:
-        ValueError: the size is out of its range.
+        InputError: the size is out of its range.
     """
     if not SMALLEST <= size <= LARGEST:
-        raise ValueError(f"size {size} is not in {SMALLEST}..{LARGEST} pixels")
+        raise InputError(f"image side {size} is not in {SMALLEST}..{LARGEST} pixels")
     side = size * OVERSAMPLING
     canvas = Image.new("RGB", (side, side))
     canvas.paste(_background(scene.background, rng).resize((side, side), Image.Resampling.BILINEAR))

@@ -69,6 +69,8 @@ class ClipSettings:
         for name in ("steps", "batch", "context", "examples"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} is not positive")
+        if self.context < 3:
+            raise InputError(f"context {self.context} has no room for a start, a word and an end")
         if self.seed < 0 or self.chunk < 0:
             raise InputError(f"seed {self.seed} or chunk {self.chunk} is negative")
         if not self.lr > 0:

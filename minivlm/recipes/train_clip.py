@@ -19,7 +19,7 @@ from minivlm.files import write_json
 from minivlm.recipes.pictures import Moment, write_moment, write_pictures
 from minivlm.recipes.settings import ClipSettings
 from minivlm.recipes.tasks import Batch, Task, open_task
-from minivlm.recipes.trained_clip import TrainedCLIP
+from minivlm.recipes.trained_clip import TrainedCLIP, model_config
 from minivlm.tensor import Tensor
 from minivlm.train.accumulate import contrastive_in_chunks
 from minivlm.train.log import Log, Progress
@@ -56,6 +56,7 @@ def train_clip(settings: ClipSettings, folder: Path, tell: Tell) -> list[Score]:
         Interrupted: Ctrl-C; the same call goes on from there.
     """
     _check_folder(settings, folder)
+    model_config(settings, settings.vocabulary, end=0)  # sizes that do not fit are said at once
     task = open_task(settings)
     for note in task.notes:
         tell(note)
@@ -168,9 +169,13 @@ def _in_chunks(clip: TrainedCLIP) -> Callable[[Batch], float]:
 
 
 def _check_folder(settings: ClipSettings, folder: Path) -> None:
-    """Refuse a folder that holds another run or a finished one, before anything is read."""
-    config = folder / "config.json"
-    if not config.exists():
+    """Refuse a folder that holds something else or a finished run, before anything is read."""
+    if not (folder / "config.json").exists():
+        others = sorted({p.name for p in folder.glob("[!.]*")} - {"tokenizer.json"})
+        if others:
+            raise InputError(
+                f"{folder}: not empty and no run, it has {others[0]}; use another --out"
+            )
         return
     there = TrainedCLIP.load_settings(folder)
     if difference := settings.difference(there):

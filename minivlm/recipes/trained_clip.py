@@ -49,18 +49,9 @@ class TrainedCLIP:
     @classmethod
     def untrained(cls, settings: ClipSettings, texts: Sequence[str]) -> TrainedCLIP:
         """Random weights, and a tokenizer trained on the texts."""
-        s = settings
-        tokenizer = BPE.train(texts, s.vocabulary)
-        config = CLIPConfig(
-            vision=ViTConfig(
-                s.image, s.patch, s.width, s.heads, s.vision_layers, s.pool, pre_norm=False
-            ),
-            text=TextConfig(
-                tokenizer.vocab_size, s.context, s.width, s.heads, s.text_layers, tokenizer.end
-            ),
-            embed=s.embed,
-        )
-        return cls(CLIP(config, np.random.default_rng(s.seed)), tokenizer, s)
+        tokenizer = BPE.train(texts, settings.vocabulary)
+        config = model_config(settings, tokenizer.vocab_size, tokenizer.end)
+        return cls(CLIP(config, np.random.default_rng(settings.seed)), tokenizer, settings)
 
     @classmethod
     def load(cls, folder: Path) -> TrainedCLIP:
@@ -72,7 +63,7 @@ class TrainedCLIP:
         config, path = _read_config(folder), folder / "config.json"
         settings = ClipSettings.from_json(config.get("settings"), str(path))
         tokenizer = BPE.load(folder / "tokenizer.json")
-        model = CLIP(_model_config(config.get("model"), str(path)), np.random.default_rng(0))
+        model = CLIP(_parsed_config(config.get("model"), str(path)), np.random.default_rng(0))
         model.load_state_dict(*_weights(folder))
         return cls(model, tokenizer, settings)
 
@@ -125,6 +116,22 @@ class TrainedCLIP:
         return np.concatenate(parts)
 
 
+def model_config(settings: ClipSettings, vocabulary: int, end: int) -> CLIPConfig:
+    """The sizes of the model that the settings ask for.
+
+    Raises:
+        InputError: they do not fit together.
+    """
+    s = settings
+    return CLIPConfig(
+        vision=ViTConfig(
+            s.image, s.patch, s.width, s.heads, s.vision_layers, s.pool, pre_norm=False
+        ),
+        text=TextConfig(vocabulary, s.context, s.width, s.heads, s.text_layers, end),
+        embed=s.embed,
+    )
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
@@ -137,7 +144,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _model_config(value: Any, source: str) -> CLIPConfig:
+def _parsed_config(value: Any, source: str) -> CLIPConfig:
     try:
         parts = dict(value)
         return CLIPConfig(

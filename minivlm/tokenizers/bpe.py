@@ -76,11 +76,11 @@ class BPE:
         that would spell an earlier token again is passed over, so that each token reads apart.
 
         Raises:
-            ValueError: the size is less than special tokens and bytes need.
+            InputError: the size is less than special tokens and bytes need.
         """
         base = len(specials) + 256
         if vocab_size < base:
-            raise ValueError(f"a vocabulary of {vocab_size} is smaller than {base}, specials + 256")
+            raise InputError(f"a vocabulary of {vocab_size} is smaller than {base}, specials + 256")
         counts = Counter(piece for text in texts for piece in PIECES.findall(text))
         words = [[len(specials) + byte for byte in _to_bytes(word)] for word in counts]
         times = list(counts.values())
@@ -148,7 +148,12 @@ class BPE:
         """Ids (B, T) of `<start> text <end>`, padded to the longest with `<pad>`.
 
         A text of more than `context` ids is cut, so that its last id is still `<end>`.
+
+        Raises:
+            ValueError: the context has no room for `<start>` and `<end>`.
         """
+        if context < 2:
+            raise ValueError(f"a context of {context} has no room for a start and an end")
         start, end = self.special("<start>"), self.end
         rows = [[start, *self.encode(text)[: context - 2], end] for text in texts]
         ids = np.full((len(rows), max(map(len, rows), default=0)), self.special("<pad>"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from minivlm.errors import InputError
+from minivlm.files import PARTS
 
 LOCK = ".lock"
 
@@ -34,6 +35,8 @@ def run_folder(folder: Path) -> Iterator[Path]:
     with file:
         if not _lock(file):
             raise InputError(f"{folder}: in use by another minivlm process")
+        for unfinished in folder.glob(PARTS):  # of a process that was killed while it wrote
+            unfinished.unlink()
         try:
             yield folder
         finally:

@@ -80,7 +80,7 @@ def test_a_picture_has_the_size_asked_for(size):
 
 @pytest.mark.parametrize("size", [47, 385])
 def test_another_size_is_refused(size):
-    with pytest.raises(ValueError, match=f"size {size} is not in 48..384"):
+    with pytest.raises(ValueError, match=f"image side {size} is not in 48..384"):
         draw(sample(0), size, np.random.default_rng(0))
 
 

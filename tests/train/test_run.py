@@ -88,6 +88,19 @@ def test_a_folder_is_held_by_one_process_and_freed_when_that_is_killed(tmp_path)
         assert held == folder
 
 
+def test_half_written_files_of_a_killed_process_are_removed(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / ".checkpoint.safetensors.123.part").write_bytes(b"half")
+    with run_folder(tmp_path):
+        assert {p.name for p in tmp_path.iterdir()} == {"config.json", ".lock"}
+
+
+def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path):
+    with pytest.raises(KeyError), run_folder(tmp_path / "run"):
+        raise KeyError
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_file_is_no_run_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be a run folder"), run_folder(tmp_path / "file"):
