@@ -29,6 +29,9 @@ DTYPES = {
     "I32": np.int32,
     "I16": np.int16,
     "I8": np.int8,
+    "U64": np.uint64,
+    "U32": np.uint32,
+    "U16": np.uint16,
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
@@ -37,7 +40,7 @@ DTYPES = {
 def write_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Write arrays and some words about them as one file, atomically."""
     # safetensors writes the memory as it lies: a transposed view would be stored wrong (#825)
-    whole = {name: np.array(array, order="C") for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, save(whole, dict(metadata)))
 
 
@@ -69,7 +72,10 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         array = np.frombuffer(raw[start + first : start + last], DTYPES[entry["dtype"]])
         if entry["dtype"] == "BF16":  # the upper half of a float32's bits
             array = (array.astype(np.uint32) << 16).view(np.float32)
-        arrays[name] = array.reshape(entry["shape"])
+        try:
+            arrays[name] = array.reshape(entry["shape"])
+        except ValueError:  # without elements, and yet with an axis longer than any may be
+            raise InputError(f'{path}: the entry of "{name}" is damaged') from None
     return arrays, metadata
 
 

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from minivlm.errors import InputError
 
+MOST_SEEDS = 1_000_000
 OPTIMIZERS = ("muon", "adamw", "sgd")
 
 
@@ -71,8 +72,10 @@ class ClipSettings:
                 raise InputError(f"{name} {getattr(self, name)} is not positive")
         if self.context < 3:
             raise InputError(f"context {self.context} has no room for a start, a word and an end")
-        if self.seed < 0 or self.chunk < 0:
-            raise InputError(f"seed {self.seed} or chunk {self.chunk} is negative")
+        if not 0 <= self.seed < MOST_SEEDS:  # beyond, the seeds of test scenes begin
+            raise InputError(f"seed {self.seed} is not in 0..{MOST_SEEDS - 1}")
+        if self.chunk < 0:
+            raise InputError(f"chunk {self.chunk} is negative")
         if not self.lr > 0:
             raise InputError(f"lr {self.lr} is not positive")
         if self.optimizer not in OPTIMIZERS:

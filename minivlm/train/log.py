@@ -51,12 +51,14 @@ def read_log(path: Path) -> list[dict[str, float]]:
     read = []
     for number, line in enumerate(lines, start=1):
         try:
-            read.append(json.loads(line))
-            if not isinstance(read[-1], dict) or "number" not in read[-1]:
-                raise InputError(f"{path}, line {number}: not a step of a run")
-        except json.JSONDecodeError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             if number < len(lines):
                 raise InputError(f"{path}, line {number}: not JSON") from None
+            break
+        if not isinstance(entry, dict) or type(entry.get("number")) is not int:
+            raise InputError(f"{path}, line {number}: not a step of a run")
+        read.append(entry)
     return read
 
 

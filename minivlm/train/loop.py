@@ -95,7 +95,7 @@ def clip_gradients(parameters: dict[str, Tensor], most: float) -> float:
     """Scale all gradients so that together they are no longer than `most`; their length before."""
     grads = [p.grad for p in parameters.values() if p.grad is not None]
     length = math.sqrt(sum(_square(grad) for grad in grads))
-    if length > most:
+    if most < length < math.inf:  # an infinite one has no direction; `train` stops at it
         for grad in grads:
             grad *= most / length
     return length

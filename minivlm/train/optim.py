@@ -64,18 +64,21 @@ class Optimizer:
         """Remember what `state_dict` gave.
 
         Raises:
-            InputError: a key is missing, unknown or of another shape.
+            InputError: a key is missing, unknown, or of another shape or dtype; nothing is changed.
         """
         mine = self.state_dict()
         if wrong := sorted(mine.keys() ^ state.keys()):
             verb = "lacks" if wrong[0] in mine else "has an unknown"
             raise InputError(f"{source} {verb} optimizer key {wrong[0]}")
         for name, array in mine.items():
-            if array.shape != state[name].shape:
+            theirs = state[name]
+            if theirs.shape != array.shape or theirs.dtype != array.dtype:
                 raise InputError(
-                    f"{source} has optimizer key {name} of shape {state[name].shape}, "
-                    f"not {array.shape}"
+                    f"{source} has optimizer key {name} of shape {theirs.shape} {theirs.dtype}, "
+                    f"not {array.shape} {array.dtype}"
                 )
+        if int(state["steps"]) < 0:
+            raise InputError(f"{source} has optimizer key steps {state['steps']}, below 0")
         for memory, arrays in self.memories.items():
             for name, array in arrays.items():
                 array[...] = state[f"{memory}.{name}"]
@@ -103,8 +106,8 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Steps of even size: the mean gradient over the root of the mean squared gradient.
 
-    Weight decay pulls matrices towards 0, apart from the gradient; gains, biases, positions and
-    the temperature, which have fewer than two axes or are no maps, are left alone (`decays`).
+    Weight decay pulls matrices and tables towards 0, apart from the gradient; gains, biases and
+    the temperature, which have fewer than two axes, are left alone (`decays`).
 
     Source: Kingma & Ba 2014, arXiv:1412.6980, algorithm 1; Loshchilov & Hutter 2017,
     arXiv:1711.05101, algorithm 2.

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -41,12 +41,17 @@ def run_folder(folder: Path) -> Iterator[Path]:
             yield folder
         finally:
             if os.listdir(folder) == [LOCK]:
-                (folder / LOCK).unlink()
-                folder.rmdir()
+                with suppress(OSError):  # Windows removes no open file; both may stay
+                    (folder / LOCK).unlink()
+                    folder.rmdir()
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Take the lock on an open file, without waiting; whether it was free."""
+    """Take the lock on an open file, without waiting; whether it was free.
+
+    A holder that wrote nothing removes the file as it leaves: a lock on that file would keep no
+    one out of the next, so it counts as taken.
+    """
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -57,9 +62,11 @@ def _lock(file: IO[bytes]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
+    except (BlockingIOError, PermissionError, FileNotFoundError):
         return False
-    return True
+    except OSError as error:
+        raise InputError(f"{file.name}: cannot be locked: {error.strerror or error}") from None
 
 
 class Stop:

@@ -28,9 +28,8 @@ PAIRS = {
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("shape", [(24, 10), (10, 24)])
 def test_twenty_steps_agree(name, shape):
-    if not hasattr(torch.optim, "Muon"):
-        assert torch.__version__ < "2.9", "Muon came with 2.9"
-        PAIRS.pop("muon", None)
+    if name == "muon" and not hasattr(torch.optim, "Muon"):
+        pytest.skip("Muon came with PyTorch 2.9")
     rng = np.random.default_rng(0)
     start = rng.standard_normal(shape)
     ours = Tensor(start.copy(), requires_grad=True)

@@ -161,7 +161,9 @@ def test_digits_are_learnt(small, tmp_path):
     [
         ({"steps": 0}, "steps 0 is not positive"),
         ({"lr": 0.0}, "lr 0.0 is not positive"),
-        ({"seed": -1}, "seed -1"),
+        ({"seed": -1}, r"seed -1 is not in 0\.\.999999"),
+        ({"seed": 2_000_000}, "seed 2000000 is not in"),
+        ({"chunk": -1}, "chunk -1 is negative"),
         ({"optimizer": "lion"}, 'optimizer "lion" is none of muon, adamw, sgd'),
     ],
 )

@@ -44,12 +44,29 @@ def test_something_may_follow_each_step():
 @pytest.mark.parametrize("bad", [math.inf, math.nan])
 def test_a_loss_that_is_no_number_stops_before_anything_moves(bad):
     x, optimizer, loss = bowl()
-    with (
-        pytest.raises(Diverged, match="step 1: the gradient of x is not finite"),
-        np.errstate(invalid="ignore"),
-    ):
+    with pytest.raises(Diverged, match="step 1: the gradient of x is not finite"):
         list(train(loss, [1.0, bad], optimizer))
     assert np.isfinite(x.data).all()
+
+
+def test_a_loss_that_is_no_number_beside_sound_gradients_is_said():
+    x, optimizer, loss = bowl()
+
+    def forward_backward(batch):
+        x.grad = np.ones(2)
+        return math.nan
+
+    with pytest.raises(Diverged, match="step 0: the loss is nan"):
+        list(train(loss, [1.0], optimizer, forward_backward=forward_backward))
+    assert x.data.tolist() == [3, 4]
+
+
+def test_the_first_bad_gradient_is_named_and_no_other():
+    good, bad = (Tensor(np.ones(2), requires_grad=True) for _ in range(2))
+    optimizer = SGD({"good": good, "bad": bad}, lr=0.1)
+    with pytest.raises(Diverged, match="the gradient of bad is not finite"):
+        list(train(lambda b: good.sum() + (bad * b).sum(), [math.inf], optimizer))
+    assert good.grad.tolist() == [1, 1]
 
 
 def test_the_first_bad_weight_is_named():

@@ -76,8 +76,13 @@ def test_a_state_of_another_model_is_refused_with_its_key(name):
     with pytest.raises(InputError, match="unknown optimizer key zzz"):
         optimizer.load_state_dict(state | {"zzz": np.zeros(1)})
     key = next(k for k in state if k.endswith("fc.bias"))
-    with pytest.raises(InputError, match=rf"{key} of shape \(5,\), not \(12,\)"):
+    with pytest.raises(InputError, match=rf"{key} of shape \(5,\) \w+, not \(12,\)"):
         optimizer.load_state_dict(state | {key: np.zeros(5)})
+    with pytest.raises(InputError, match=rf"{key} of shape \(12,\) float64, not .* float32"):
+        optimizer.load_state_dict(state | {key: np.zeros(12)})
+    with pytest.raises(InputError, match="steps -1, below 0"):
+        optimizer.load_state_dict(state | {"steps": np.array(-1)})
+    assert optimizer.steps == 0
 
 
 def test_frozen_parameters_are_left_out():

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -21,13 +22,12 @@ from tests.models.tiny import tiny_batch, tiny_clip
 
 def trained(steps, model, optimizer):
     losses = []
-    for number in range(steps):
+    for _ in range(steps):
         optimizer.zero_grad()
         loss = model.loss(*tiny_batch(seed=optimizer.steps))
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-        assert number < steps
     return losses
 
 
@@ -107,6 +107,24 @@ def test_a_file_is_no_run_folder(tmp_path):
         pass
 
 
+def test_a_lock_on_a_file_that_its_last_holder_removed_is_none(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", lambda file, how: os.unlink(file.name))
+    with pytest.raises(InputError, match="in use by another"), run_folder(tmp_path / "run"):
+        pass
+
+
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(InputError, match="cannot be locked: No locks"), run_folder(tmp_path / "r"):
+        pass
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 def test_the_first_interrupt_asks_and_the_second_insists():
     before = signal.getsignal(signal.SIGINT)
@@ -176,9 +194,14 @@ def test_a_log_that_is_none_is_named_with_its_line(tmp_path):
     path.write_text("nonsense\n" + json.dumps({"number": 1}) + "\n")
     with pytest.raises(InputError, match=r"log\.jsonl, line 1: not JSON"):
         read_log(path)
-    path.write_text("[3]\n")
-    with pytest.raises(InputError, match=r"log\.jsonl, line 1: not a step"):
-        read_log(path)
+    for line in ("[3]", "{}", '{"number": "1"}', '{"number": null}'):
+        path.write_text(line + "\n")
+        with pytest.raises(InputError, match=r"log\.jsonl, line 1: not a step"):
+            read_log(path)
+    for line in ("[" * 100_000, '{"number": ' + "1" * 5000 + "}"):
+        path.write_text(line + "\n{}\n")
+        with pytest.raises(InputError, match=r"log\.jsonl, line 1: not JSON"):
+            read_log(path)
 
 
 def test_the_bar_shows_loss_and_temperature(capsys):
