@@ -134,7 +134,7 @@ def test_equal_winners_share_the_gradient_of_max():
 
 def test_vectors_are_no_matrices():
     with pytest.raises(ValueError, match="@ takes matrices"):
-        leaf(3) @ leaf(3, 2)
+        _ = leaf(3) @ leaf(3, 2)
 
 
 # float32 stays float32.
