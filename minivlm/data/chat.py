@@ -1,0 +1,193 @@
+"""From a conversation to token ids, and which of them are to be learnt.
+
+Ids and the marks of what is learnt grow together, piece by piece. LLaVA's code marks answers after
+the fact, by tokenising prefixes again and comparing lengths; where the two disagree by one, the
+whole sample is silently dropped or the wrong tokens are learnt. Here there is nothing to disagree.
+
+Source: haotian-liu/LLaVA, llava/train/train.py, preprocess_v1; docs/Finetune_Custom_Data.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minivlm.errors import InputError
+
+IMAGE = "<image>"  # where a picture stands in a turn
+USER, ASSISTANT = "human", "gpt"  # LLaVA's names
+Piece = str | int  # text, or the id of a special token
+Encode = Callable[[str], list[int]]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side says: `role` is USER or ASSISTANT."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns in order, the pictures they are about, and where this was read.
+
+    Attributes:
+        turns: user and assistant in turns, the user first.
+        images: paths of pictures, one for each IMAGE in the turns.
+        where: such as "data.json, line 7", for errors.
+    """
+
+    turns: tuple[Turn, ...]
+    images: tuple[str, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class Template:
+    """What stands around the turns, none of which is learnt but `after_answer`.
+
+    Attributes:
+        start: before everything.
+        before_user: before each user's turn.
+        before_answer: between a user's turn and its answer.
+        after_answer: ends an answer; learnt, so that a model knows when to stop.
+    """
+
+    start: tuple[Piece, ...]
+    before_user: tuple[Piece, ...]
+    before_answer: tuple[Piece, ...]
+    after_answer: tuple[Piece, ...]
+
+
+def vicuna(start: int, end: int) -> Template:
+    """The template of LLaVA 1.5 (vicuna_v1), with the ids of <s> and </s>."""
+    system = (
+        "A chat between a curious user and an artificial intelligence assistant. "
+        "The assistant gives helpful, detailed, and polite answers to the user's questions."
+    )
+    return Template((start, system), (" USER: ",), (" ASSISTANT: ",), (end,))
+
+
+def bare(start: int, question: int, answer: int, end: int) -> Template:
+    """Nothing but one special token for each role: for small vocabularies."""
+    return Template((start,), (question,), (answer,), (end,))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A conversation as a model reads it.
+
+    Attributes:
+        ids: tokens (T,), the image token as often as a picture has features.
+        learnt: True where a token is to be predicted (T,).
+        images: paths of its pictures, in the order of their tokens.
+    """
+
+    ids: np.ndarray
+    learnt: np.ndarray
+    images: tuple[str, ...]
+
+
+def training_sample(
+    conversation: Conversation,
+    template: Template,
+    encode: Encode,
+    image_token: int,
+    image_tokens: int,
+    most: int,
+) -> Sample:
+    """A conversation of which the answers are learnt.
+
+    Args:
+        conversation: what was said.
+        template: what stands around it.
+        encode: text -> ids; each piece by itself, as when the model is asked later.
+        image_token: the id that stands for a picture's features.
+        image_tokens: how many features a picture has.
+        most: tokens that are kept; the rest is cut off.
+
+    Raises:
+        InputError: pictures and IMAGE marks differ in number, the cut would split a picture, or
+            nothing is left to learn.
+    """
+    marks = sum(turn.text.count(IMAGE) for turn in conversation.turns)
+    if marks != len(conversation.images):
+        count = len(conversation.images)
+        raise InputError(f"{conversation.where}: {marks} {IMAGE} in the text, {count} pictures")
+    ids, learnt = _laid_out(conversation.turns, template, encode, image_token, image_tokens)
+    if image_token in ids[most:]:
+        raise InputError(f"{conversation.where}: a picture lies beyond the {most} tokens kept")
+    if not any(learnt):
+        raise InputError(f"{conversation.where}: nothing to learn, no turn is by {ASSISTANT}")
+    if not any(learnt[:most]):
+        raise InputError(
+            f"{conversation.where}: nothing to learn, the first answer is beyond {most} tokens"
+        )
+    return Sample(np.array(ids[:most]), np.array(learnt[:most]), conversation.images)
+
+
+def question_ids(
+    turns: Sequence[Turn], template: Template, encode: Encode, image_token: int, image_tokens: int
+) -> np.ndarray:
+    """Ids (T,) that end where the next answer begins; the last turn is the user's.
+
+    They are, id by id, what training saw before that answer.
+
+    Raises:
+        ValueError: the last turn is not the user's.
+    """
+    if not turns or turns[-1].role != USER:
+        raise ValueError("there is no question to be answered")
+    return np.array(_laid_out(turns, template, encode, image_token, image_tokens)[0])
+
+
+def padded(samples: Sequence[Sample], pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (B, T) padded on the right, and what is learnt of them (B, T)."""
+    longest = max(len(sample.ids) for sample in samples)
+    ids = np.full((len(samples), longest), pad)
+    learnt = np.zeros((len(samples), longest), bool)
+    for row, sample in enumerate(samples):
+        ids[row, : len(sample.ids)] = sample.ids
+        learnt[row, : len(sample.ids)] = sample.learnt
+    return ids, learnt
+
+
+def next_token_labels(ids: np.ndarray, learnt: np.ndarray, ignore: int) -> np.ndarray:
+    """At each position the token that follows, or `ignore` where that is not learnt, (B, T)."""
+    labels = np.full_like(ids, ignore)
+    labels[:, :-1] = np.where(learnt[:, 1:], ids[:, 1:], ignore)
+    return labels
+
+
+def _laid_out(
+    turns: Sequence[Turn], template: Template, encode: Encode, image_token: int, image_tokens: int
+) -> tuple[list[int], list[bool]]:
+    """All ids and marks; after a user's last turn, up to where its answer would begin."""
+    ids: list[int] = []
+    learnt: list[bool] = []
+
+    def add(pieces: Sequence[Piece], learn: bool) -> None:
+        for piece in pieces:
+            new = [piece] if isinstance(piece, int) else encode(piece)
+            ids.extend(new)
+            learnt.extend([learn] * len(new))
+
+    def add_text(text: str, learn: bool) -> None:
+        for number, part in enumerate(text.split(IMAGE)):
+            if number:
+                add([image_token] * image_tokens, learn=False)
+            add([part] if part else [], learn)
+
+    add(template.start, learn=False)
+    for turn in turns:
+        if turn.role == USER:
+            add(template.before_user, learn=False)
+            add_text(turn.text, learn=False)
+            add(template.before_answer, learn=False)
+        else:
+            add_text(turn.text, learn=True)
+            add(template.after_answer, learn=True)
+    return ids, learnt
