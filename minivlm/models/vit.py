@@ -118,6 +118,19 @@ class ViT(Module):
             states.append(block(states[-1]))
         return states
 
+    def patch_tokens(self, pixels: Tensor | Array, layer: int = -1) -> Tensor:
+        """The patches' tokens after a block, without the class token: (B, N, D).
+
+        Args:
+            pixels: (B, 3, S, S), normalised.
+            layer: -1 is after the last block, -2 after the last but one, as LLaVA takes them;
+                what comes later is not computed.
+        """
+        x = self.embed(pixels)
+        for block in self.blocks[: len(self.blocks) + 1 + layer]:
+            x = block(x)
+        return x if self.class_token is None else x[:, 1:]
+
     def attention_maps(self, pixels: Tensor | Array) -> list[Array]:
         """Where each token looks in each block, for pictures: layers times (B, H, N, N)."""
         with no_grad():
