@@ -48,6 +48,8 @@ class Tensor:
             data = np.asarray(data)
         elif isinstance(data, float | int | Sequence):
             data = np.asarray(data, dtype=np.float32)
+        if data.dtype.kind != "f":  # times 0.5, integers would silently be zeros
+            raise TypeError(f"a Tensor holds floating-point numbers, not {data.dtype}")
         self.data: Array = data
         self.requires_grad = requires_grad
         self.grad: Array | None = None
@@ -154,7 +156,7 @@ class Tensor:
         return record(a / b, (self, lambda dy: dy / b), (other, lambda dy: -dy * a / (b * b)))
 
     def __pow__(self, exponent: float) -> Tensor:
-        x = self.data
+        x, exponent = self.data, float(exponent)  # np.float64 would turn float32 into float64
         return record(x**exponent, (self, lambda dy: dy * exponent * x ** (exponent - 1)))
 
     def __neg__(self) -> Tensor:
@@ -169,8 +171,9 @@ class Tensor:
     def __rtruediv__(self, other: Array | float) -> Tensor:
         return as_tensor(other, like=self) / self
 
-    def __matmul__(self, other: Tensor) -> Tensor:
+    def __matmul__(self, other: Tensor | Array) -> Tensor:
         """Batched matrix product, (..., n, k) @ (..., k, m) -> (..., n, m)."""
+        other = as_tensor(other, like=self)
         if self.ndim < 2 or other.ndim < 2:
             raise ValueError(f"@ takes matrices, not shapes {self.shape} and {other.shape}")
         a, b = self.data, other.data
@@ -234,7 +237,7 @@ class Tensor:
 
     def transpose(self, *axes: int) -> Tensor:
         """Axes in the order given, as `np.transpose`; all reversed when none is."""
-        back = tuple(np.argsort(axes).tolist()) if axes else ()
+        back = tuple(np.argsort([axis % self.ndim for axis in axes]).tolist())
         return record(self.data.transpose(*axes), (self, lambda dy: dy.transpose(*back)))
 
     @property
@@ -246,7 +249,7 @@ class Tensor:
         """A part, by NumPy's rules: integers, slices, None, `...`, arrays of ints or booleans."""
         shape, dtype = self.shape, self.dtype
         parts = index if isinstance(index, tuple) else (index,)
-        by_lists = any(isinstance(part, list) or getattr(part, "ndim", 0) for part in parts)
+        by_lists = any(isinstance(part, list | tuple) or getattr(part, "ndim", 0) for part in parts)
 
         def dx(dy: Array) -> Array:
             whole = np.zeros(shape, dtype, like=dy)

@@ -31,13 +31,16 @@ def attention(
         nowhere.
 
     Raises:
-        ValueError: q and k differ in C, k and v in S, or the key heads do not divide the heads.
+        ValueError: q and k differ in B or C, k and v in S, or the key heads do not divide the
+            heads.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; grouped queries: Ainslie et al. 2023,
     arXiv:2305.13245.
     """
     if q.shape[-1] != k.shape[-1]:
         raise ValueError(f"queries have {q.shape[-1]} channels a head, keys {k.shape[-1]}")
+    if q.shape[0] != k.shape[0]:
+        raise ValueError(f"a batch of {q.shape[0]} queries meets a batch of {k.shape[0]} keys")
     if k.shape[:3] != v.shape[:3]:
         raise ValueError(f"keys {k.shape} and values {v.shape} differ in batch, heads or length")
     if q.shape[1] % k.shape[1]:

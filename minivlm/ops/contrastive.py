@@ -10,7 +10,6 @@ from functools import singledispatch
 
 import numpy as np
 
-from minivlm.ops.activations import logistic
 from minivlm.ops.normalize import log_sum_exp
 from minivlm.tensor import Array, Tensor, Vjp, record
 
@@ -100,7 +99,8 @@ def sigmoid_pairs(
     log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
 
     def sigmoid_pairs_backward(dy: Array) -> tuple[Array, Array, Array, Array]:
-        d_logits = -sign * logistic(-z) * (dy / N)  # d log σ(z) = σ(−z) dz
+        # d log σ(z) = σ(−z) dz = (1 − σ(z)) dz, which expm1 keeps exact where σ(z) is almost 1
+        d_logits = sign * np.expm1(log_sigmoid) * (dy / N)
         d_log_scale = (d_logits * scaled).sum()
         return scale * (d_logits @ txt), scale * (d_logits.T @ img), d_log_scale, d_logits.sum()
 

@@ -39,6 +39,7 @@ def conv2d(
     columns = (width + 2 * padding - W.shape[3]) // stride + 1
     border = ((0, 0), (0, 0), (padding, padding), (padding, padding))
     X = np.pad(x.data, border)
+    padded = X.shape
 
     def taps() -> Iterator[tuple[int, int, tuple]]:
         """Each tap of the kernel, and the pixels that it meets as the windows slide."""
@@ -49,7 +50,7 @@ def conv2d(
                 yield i, j, (slice(None), slice(None), down, across)
 
     def conv2d_dx(dy: Array) -> Array:
-        dX = np.zeros_like(X)
+        dX = np.zeros(padded, dy.dtype, like=dy)
         for i, j, pixels in taps():
             dX[pixels] += np.einsum("bohw,oi->bihw", dy, W[:, :, i, j], optimize=True)
         return dX[:, :, padding : padding + height, padding : padding + width]

@@ -24,6 +24,6 @@ def where(condition: Array, a: Tensor, b: Tensor | Array | float) -> Tensor:
     b = as_tensor(b, like=a)
     return record(
         np.where(condition, a.data, b.data),
-        (a, lambda dy: dy * condition),
-        (b, lambda dy: dy * ~condition),
+        (a, lambda dy: np.where(condition, dy, 0)),
+        (b, lambda dy: np.where(condition, 0, dy)),
     )
