@@ -3,14 +3,15 @@
 A line such as `P = softmax(S)  # (B, H, T, S), rows sum to 1` claims that, once it has run,
 `P.shape` has four axes, and that B, H, T and S mean one length each within the call: the one that
 the function has unpacked into a variable of that name, or else the one first met. Axes may be
-products, sums and whole quotients of letters and numbers (`R·T`, `N + 1`, `C/2`), and `...` stands
-for any axes at all.
+products, sums and whole quotients of letters and numbers (`R·T`, `N + 1`, `C/2`), whose letters
+must be known by then, or they would say nothing; and `...` stands for any axes at all.
 """
 
 import ast
 import re
 import sys
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from pathlib import Path
 
 CLAIM = re.compile(r"^\s*(\w+)(?:\s*:[^=]+)?\s*=[^=].*#\s*\(([^()]*)\)")
@@ -18,7 +19,8 @@ OPERATORS = {
     ast.Mult: lambda a, b: a * b,
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
-    ast.Div: lambda a, b: a // b,
+    ast.Div: lambda a, b: a / b,
+    ast.FloorDiv: lambda a, b: Fraction(a // b),
 }
 
 
@@ -95,17 +97,17 @@ def fits(axes: list[str], shape: tuple[int, ...], lengths: dict[str, int]) -> bo
     said = list(zip(axes, shape, strict=True))
     if any(lengths.setdefault(axis, n) != n for axis, n in said if axis.isidentifier()):
         return False
-    return all(value_of(axis, lengths) in (n, None) for axis, n in said)
+    return all(value_of(axis, lengths) == n for axis, n in said)
 
 
-def value_of(axis: str, lengths: dict[str, int]) -> int | None:
+def value_of(axis: str, lengths: dict[str, int]) -> Fraction | None:
     """The number that an axis such as `R·T` or `C/2` says; None while a letter is unknown."""
 
-    def value(node: ast.expr) -> int | None:
+    def value(node: ast.expr) -> Fraction | None:
         if isinstance(node, ast.Constant) and isinstance(node.value, int):
-            return node.value
+            return Fraction(node.value)
         if isinstance(node, ast.Name):
-            return lengths.get(node.id)
+            return Fraction(lengths[node.id]) if node.id in lengths else None
         if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
             left, right = value(node.left), value(node.right)
             known = left is not None and right is not None

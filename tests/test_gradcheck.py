@@ -45,7 +45,7 @@ def test_a_gradient_that_is_no_number_fails():
 
 
 def test_a_gradient_of_another_shape_fails():
-    with pytest.raises((AssertionError, ValueError)):
+    with pytest.raises(ValueError, match=r"reshape array of size 8 into shape \(3, ?4\)"):
         check(cube(lambda dy, x: (dy * 3 * x * x)[:-1]), leaf(3, 4))
 
 

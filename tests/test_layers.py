@@ -27,10 +27,11 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {  # besides what the levels say
     "train": {"models", "tokenizers", "data"},
     "evaluate": {"models", "tokenizers", "data", "nn"},
-    "tokenizers": {"ops", "device", "tensorfile"},
-    "data": {"ops", "device", "tensorfile"},
+    "tokenizers": set(LEVEL) - {"errors", "files"},
+    "data": set(LEVEL) - {"errors", "files"},
 }
-LONGEST = 300
+LONGEST = 330
+LONGER = {"tensor.py": 360}  # the core in one piece
 
 
 def part_of(path: Path, root: Path) -> str:
@@ -57,7 +58,7 @@ def wrong_arrows(part: str, source: str) -> list[str]:
     return [
         f"{part} -> {other}"
         for other in sorted(imported(source) - {part})
-        if LEVEL[other] >= LEVEL[part] or other in FORBIDDEN.get(part, ())
+        if LEVEL.get(other, len(LAYERS)) >= LEVEL[part] or other in FORBIDDEN.get(part, ())
     ]
 
 
@@ -75,16 +76,24 @@ def test_a_file_imports_only_from_layers_below(path):
         ("nn", "from minivlm.data.image import pixels"),
         ("evaluate", "from minivlm.train.loop import train"),
         ("tensor", "from minivlm.ops.linear import linear"),
+        ("tokenizers", "from minivlm.tensor import Array"),
+        ("data", "from minivlm.gradcheck import gradcheck"),
+        ("cli", "from minivlm.a_part_that_no_layer_names import anything"),
     ],
 )
 def test_an_arrow_that_points_up_or_sideways_is_caught(part, source):
-    assert wrong_arrows(part, source)
+    assert len(wrong_arrows(part, source)) == 1
+
+
+def test_an_arrow_that_points_down_passes():
+    assert wrong_arrows("nn", "from minivlm.ops.linear import linear\nimport numpy") == []
+    assert wrong_arrows("data", "from minivlm.errors import InputError") == []
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("[mtd]*/**/*.py")), ids=lambda p: str(p.name))
 def test_no_file_is_much_longer_than_three_hundred_lines(path):
     lines = path.read_text(encoding="utf-8").count("\n")
-    assert lines <= LONGEST * 1.2
+    assert lines <= LONGER.get(path.name, LONGEST)
 
 
 def test_the_kernels_folder_never_shadows_the_package_of_that_name():

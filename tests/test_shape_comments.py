@@ -108,6 +108,23 @@ def test_a_false_comment_is_caught(tmp_path, true, lie):
     assert "is said to be" in false.pop()
 
 
+def test_a_comment_that_no_run_comes_by_is_not_met(tmp_path):
+    path, module = lying_copy(tmp_path, "# (B, G, R·T, S)", "# (B, G, R·T, S)")
+    assert len(claims(path)) > 1
+    met, _ = check_shape_comments([path], lambda: module.math.sqrt(2))
+    assert met == set()
+    q, k, v = leaves([(2, 6, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4)])
+    met, _ = check_shape_comments([path], lambda: module.attention(q, k, v))
+    assert met == {(str(path), line) for line in claims(path)}
+
+
+def test_an_axis_of_unknown_letters_or_half_a_length_is_false():
+    assert not fits(["A·B"], (6,), {"A": 2})
+    assert fits(["A·B"], (6,), {"A": 2, "B": 3})
+    assert not fits(["C/2"], (2,), {"C": 5})
+    assert fits(["C//2"], (2,), {"C": 5})
+
+
 def test_axes_are_letters_numbers_and_their_products():
     lengths: dict[str, int] = {}
     assert fits(["B", "...", "D"], (2, 5, 6, 4), lengths)

@@ -9,11 +9,10 @@ import pytest
 
 from minivlm.tensor import Tensor, no_grad, record
 
-rng = np.random.default_rng(0)
-
 
 def leaf(*shape, dtype=np.float64):
-    return Tensor(rng.standard_normal(shape).astype(dtype), requires_grad=True)
+    values = np.random.default_rng(0).standard_normal(shape)
+    return Tensor(values.astype(dtype), requires_grad=True)
 
 
 @pytest.fixture
@@ -145,6 +144,16 @@ def test_a_graph_that_is_dropped_is_freed_without_a_sweep(no_collector):
     assert array() is not None
     del node
     assert array() is None
+
+
+def test_a_deep_graph_that_is_dropped_is_freed_to_its_end(no_collector):
+    y = leaf(2).exp()
+    first_vjp = weakref.ref(y.node.edges[0].vjp)
+    for _ in range(50_000):
+        y = y + 0.0
+    assert first_vjp() is not None
+    del y
+    assert first_vjp() is None
 
 
 def test_a_frozen_input_costs_neither_memory_nor_work(no_collector):

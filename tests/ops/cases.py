@@ -18,9 +18,29 @@ from minivlm.ops.contrastive import info_nce, sigmoid_pairs
 from minivlm.ops.convolve import avg_pool2d, conv2d, patches
 from minivlm.ops.linear import linear
 from minivlm.ops.lookup import dropout, embedding
-from minivlm.ops.losses import IGNORE, cross_entropy
+from minivlm.ops.losses import cross_entropy
 from minivlm.ops.normalize import batch_norm, layer_norm, rms_norm, softmax, unit_length
-from minivlm.ops.rotary import rotary, rotary_angles
+from minivlm.ops.rotary import rotary
+from tests.ops.oracles import (
+    F,
+    angles,
+    attention_with_blind_queries,
+    ids,
+    kept,
+    labels,
+    looks_back,
+    looks_nowhere,
+    padding,
+    positives,
+    statistics,
+    their_attention,
+    their_batch_norm_with_statistics,
+    their_info_nce,
+    their_patches,
+    their_rotary,
+    their_sigmoid_pairs,
+    to_torch,
+)
 
 
 @dataclass(frozen=True)
@@ -38,22 +58,10 @@ def like(x, array):
     return np.asarray(array, like=x.data)
 
 
-def to_torch(array):
-    import torch
-
-    return torch.tensor(array)
-
-
 def sizes(*bounds):
     """A tuple of numbers, each within its bounds (an int is 1..int)."""
     limits = [b if isinstance(b, tuple) else (1, b) for b in bounds]
     return st.tuples(*(st.integers(*limit) for limit in limits))
-
-
-def F():
-    import torch.nn.functional
-
-    return torch.nn.functional
 
 
 any_shape = st.lists(st.integers(1, 4), max_size=3).map(lambda shape: [tuple(shape)])
@@ -72,107 +80,14 @@ grouped = sizes(2, 2, 3, 4, 5, 4).map(heads)
 no_fewer_keys = sizes(2, 2, 2, 4, (4, 7), 4).map(heads)
 
 
-def padding(shape_q, shape_k):
-    """Each text of another length, at least one; (B, 1, 1, S)."""
-    B, S = shape_q[0], shape_k[2]
-    lengths = 1 + np.arange(B) * 2 % S
-    return (np.arange(S) < lengths[:, None])[:, None, None]
-
-
-def looks_back(shape_q, shape_k):
-    """The last query sees all keys, each earlier one a key fewer; (T, S)."""
-    T, S = shape_q[2], shape_k[2]
-    return np.tri(T, S, S - T, dtype=bool)
-
-
-def their_attention(mask=lambda q, k: None):
-    def theirs(q, k, v):
-        allowed = mask(q.shape, k.shape)
-        shape = (*q.shape[:3], k.shape[2])
-        allowed = None if allowed is None else to_torch(np.broadcast_to(allowed, shape))
-        return F().scaled_dot_product_attention(q, k, v, attn_mask=allowed, enable_gqa=True)
-
-    return theirs
-
-
-# Labels, positives and the like.
-
-
-def labels(shape):
-    """Choices of which every third is ignored, the first never."""
-    count = int(np.prod(shape[:-1]))
-    chosen = np.arange(count) * 7 % shape[-1]
-    return np.where(np.arange(count) % 3 == 2, IGNORE, chosen).reshape(shape[:-1])
-
-
-def positives(n, m):
-    """At least one for each row and each column, more for some; (N, M)."""
-    i, j = np.arange(n)[:, None], np.arange(m)
-    return (i % m == j) | (j % n == i) | ((i * j) % 5 == 4)
-
-
-def their_info_nce(image, text, log_scale, right=None):
-    logits = log_scale.exp() * image @ text.T
-    right = to_torch(np.eye(len(image)) if right is None else right).to(logits.dtype)
-    rows = F().cross_entropy(logits, right / right.sum(1, keepdim=True))
-    columns = F().cross_entropy(logits.T, right.T / right.T.sum(1, keepdim=True))
-    return (rows + columns) / 2
-
-
-def their_sigmoid_pairs(image, text, log_scale, bias):
-    import torch
-
-    sign = 2 * torch.eye(len(image), dtype=image.dtype) - 1  # big_vision's siglip.py
-    logits = log_scale.exp() * image @ text.T + bias
-    return -F().logsigmoid(sign * logits).sum() / len(image)
-
-
-def their_rotary(x):
-    import torch
-
-    cos, sin = (to_torch(a).to(x.dtype) for a in angles(x.shape))
-    cos, sin = torch.cat([cos, cos], -1), torch.cat([sin, sin], -1)
-    half = x.shape[-1] // 2
-    turned = torch.cat([-x[..., half:], x[..., :half]], -1)  # transformers' rotate_half
-    return x * cos + turned * sin
-
-
-def angles(shape):
-    return rotary_angles(np.arange(shape[2]) * 3, shape[3], dtype=np.float64)
-
-
-def ids(shape):
-    return np.arange(6).reshape(2, 3) * 5 % shape[0]
-
-
-def kept(shape):
-    """The factors that dropout draws for rate 0.3 and seed 0."""
-    return (np.random.default_rng(0).random(shape, np.float32) >= 0.3) / 0.7
-
-
-def statistics(D):
-    return np.linspace(-1, 1, D), np.linspace(0.5, 2, D)
-
-
 def our_batch_norm_with_statistics(x, weight, bias):
     mean, variance = (like(x, s.astype(x.dtype)) for s in statistics(x.shape[1]))
     return batch_norm(x, weight, bias, (mean, variance))
 
 
-def their_batch_norm_with_statistics(x, weight, bias):
-    mean, variance = (to_torch(s).to(x.dtype) for s in statistics(x.shape[1]))
-    return F().batch_norm(x, mean, variance, weight, bias)
-
-
 def pooled(n):
     B, C, rows, columns, rest = n
     return [(B, C, 2 * rows + rest, 2 * columns)]
-
-
-def their_patches(x):
-    B, C = x.shape[:2]
-    squares = F().unfold(x, kernel_size=2, stride=2)  # (B, C·P·P, N)
-    return squares.transpose(1, 2).reshape(B, -1, C * 4)
 
 
 pictures = sizes(2, 3, (4, 6), (4, 6)).map(tuple)
@@ -257,6 +172,18 @@ CASES = [
         their_attention(lambda q, k: padding(q, k) & looks_back(q, k)),
         sizes(2, 2, 2, (1, 1), 6, 4).map(heads),
     ),
+    Case(
+        "attention, blind queries",
+        lambda q, k, v: attention(q, k, v, like(q, looks_nowhere(q.shape, k.shape))),
+        attention_with_blind_queries,
+        grouped,
+    ),
+    Case(
+        "attention, values of another width",
+        attention,
+        their_attention(),
+        grouped.map(lambda s: [*s[:2], (*s[2][:3], 3)]),
+    ),
     Case("conv2d", conv2d, lambda x, w, b: F().conv2d(x, w, b), convolution(bias=True)),
     Case(
         "conv2d, stride and padding",
@@ -323,5 +250,13 @@ CASES = [
         sigmoid_pairs,
         their_sigmoid_pairs,
         sizes(5, 4).map(lambda n: [n, n, (), ()]),
+    ),
+    Case(
+        "sigmoid_pairs, several positives",
+        lambda a, b, s, bias: sigmoid_pairs(
+            a, b, s, bias, like(a, positives(len(a.data), len(b.data)))
+        ),
+        lambda a, b, s, bias: their_sigmoid_pairs(a, b, s, bias, positives(len(a), len(b))),
+        sizes(4, 6, 3).map(lambda n: [(n[0], n[2]), (n[1], n[2]), (), ()]),
     ),
 ]

@@ -31,4 +31,4 @@ def test_value_and_gradients_agree(case, dtype, tolerance, data):
 def close(ours, theirs, tolerance):
     theirs = theirs.detach().numpy()
     largest = max(1.0, float(np.abs(theirs).max(initial=0)))
-    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=10 * tolerance * largest)
+    np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * largest)
