@@ -110,12 +110,15 @@ def test_a_false_comment_is_caught(tmp_path, true, lie):
 
 def test_a_comment_that_no_run_comes_by_is_not_met(tmp_path):
     path, module = lying_copy(tmp_path, "# (B, G, R·T, S)", "# (B, G, R·T, S)")
-    assert len(claims(path)) > 1
-    met, _ = check_shape_comments([path], lambda: module.math.sqrt(2))
-    assert met == set()
-    q, k, v = leaves([(2, 6, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4)])
-    met, _ = check_shape_comments([path], lambda: module.attention(q, k, v))
-    assert met == {(str(path), line) for line in claims(path)}
+    first, second = ((str(path), line) for line in claims(path))
+    Q, K, V = (x.data for x in leaves([(2, 6, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4)]))
+
+    def stops_between_the_two():
+        with pytest.raises(ValueError, match="matmul"):
+            module.attend(Q, K[..., :3], V)
+
+    assert check_shape_comments([path], stops_between_the_two) == ({first}, set())
+    assert check_shape_comments([path], lambda: module.attend(Q, K, V)) == ({first, second}, set())
 
 
 def test_an_axis_of_unknown_letters_or_half_a_length_is_false():

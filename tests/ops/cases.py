@@ -1,8 +1,6 @@
 """Every op once or more, with shapes to draw, ours beside PyTorch's.
 
-One table serves four tests: the slope in float64, float32 kept, an array on another device, and
-value and gradients against PyTorch. Constants such as masks depend on shapes alone, so that both
-sides see the same ones.
+One table serves every test of `test_gradients.py`, and value and gradients against PyTorch.
 """
 
 from collections.abc import Callable
