@@ -1,11 +1,11 @@
-"""What a contrastive run was asked for: everything that decides its result, as one JSON object.
+"""What a run was asked for: everything that decides its result, as one JSON object.
 
 A run folder keeps it in `config.json`. Two runs with equal settings on the same machine give the
 same bits.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, get_type_hints
+from typing import Any, Self, get_type_hints
 
 from minivlm.errors import InputError
 
@@ -14,7 +14,45 @@ OPTIMIZERS = ("muon", "adamw", "sgd")
 
 
 @dataclass(frozen=True)
-class ClipSettings:
+class Settings:
+    """What all runs' settings can do."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any, source: str) -> Self:
+        """The settings in a JSON object.
+
+        Raises:
+            InputError: it is no object, a key is unknown or missing, or a value is of another type.
+        """
+        if not isinstance(value, dict):
+            raise InputError(f'{source}: "settings" is not an object')
+        known = get_type_hints(cls)
+        if unknown := sorted(value.keys() - known.keys()):
+            raise InputError(f'{source}: settings have an unknown key "{unknown[0]}"')
+        if missing := sorted(known.keys() - value.keys()):
+            raise InputError(f'{source}: settings lack "{missing[0]}"')
+        for name, item in value.items():
+            kind = float | int if known[name] is float else known[name]
+            if not isinstance(item, kind) or (isinstance(item, bool) and known[name] is not bool):
+                said = getattr(known[name], "__name__", known[name])
+                raise InputError(f'{source}: setting "{name}" is {item!r}, not {said}')
+        return cls(**value)
+
+    def difference(self, other: Self) -> str | None:
+        """The first setting in which two runs differ, in words; None where they are the same."""
+        for name, mine in asdict(self).items():
+            theirs = getattr(other, name)
+            if mine != theirs:
+                return f"{name} {theirs} there, {mine} here"
+        return None
+
+
+@dataclass(frozen=True)
+class ClipSettings(Settings):
     """The settings of `minivlm train clip`.
 
     Attributes:
@@ -24,6 +62,7 @@ class ClipSettings:
         chunk: pictures embedded at once; smaller than `batch` saves memory, gives the same
             gradient and costs a second forward pass. 0 means the whole batch.
         seed: decides the starting weights, the batches and the generated scenes.
+        threads: parts of a batch that are computed at the same time, each on a core.
         optimizer: "muon", "adamw" or "sgd".
         lr: learning rate of matrices under Muon, of all parameters otherwise.
         image: side of a picture in pixels.
@@ -48,6 +87,7 @@ class ClipSettings:
     batch: int = 128
     chunk: int = 0
     seed: int = 0
+    threads: int = 2
     optimizer: str = "muon"
     lr: float = 0.02
     image: int = 48
@@ -67,7 +107,7 @@ class ClipSettings:
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "context", "examples"):
+        for name in ("steps", "batch", "threads", "context", "examples"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} is not positive")
         if self.context < 3:
@@ -80,39 +120,6 @@ class ClipSettings:
             raise InputError(f"lr {self.lr} is not positive")
         if self.optimizer not in OPTIMIZERS:
             raise InputError(f'optimizer "{self.optimizer}" is none of {", ".join(OPTIMIZERS)}')
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Any, source: str) -> "ClipSettings":
-        """The settings in a JSON object.
-
-        Raises:
-            InputError: it is no object, a key is unknown or missing, or a value is of another type.
-        """
-        if not isinstance(value, dict):
-            raise InputError(f'{source}: "settings" is not an object')
-        known = get_type_hints(cls)
-        if unknown := sorted(value.keys() - known.keys()):
-            raise InputError(f'{source}: settings have an unknown key "{unknown[0]}"')
-        if missing := sorted(known.keys() - value.keys()):
-            raise InputError(f'{source}: settings lack "{missing[0]}"')
-        for name, item in value.items():
-            kind = float | int if known[name] is float else known[name]
-            if not isinstance(item, kind) or (isinstance(item, bool) and known[name] is not bool):
-                said = getattr(known[name], "__name__", known[name])
-                raise InputError(f'{source}: setting "{name}" is {item!r}, not {said}')
-        return cls(**value)
-
-    def difference(self, other: "ClipSettings") -> str | None:
-        """The first setting in which two runs differ, in words; None where they are the same."""
-        for name, mine in asdict(self).items():
-            theirs = getattr(other, name)
-            if mine != theirs:
-                return f"{name} {theirs} there, {mine} here"
-        return None
 
 
 def defaults_for(data: str) -> ClipSettings:

@@ -13,20 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from minivlm.data.image import pixels
-from minivlm.errors import InputError
 from minivlm.evaluate.score import Score
 from minivlm.files import write_json
+from minivlm.models.clip import CLIP
+from minivlm.recipes.folders import check_folder
 from minivlm.recipes.pictures import Moment, write_moment, write_pictures
 from minivlm.recipes.settings import ClipSettings
 from minivlm.recipes.tasks import Batch, Task, open_task
 from minivlm.recipes.trained_clip import TrainedCLIP, model_config
-from minivlm.tensor import Tensor
+from minivlm.tensor import Array, Tensor
 from minivlm.train.accumulate import contrastive_in_chunks
 from minivlm.train.log import Log, Progress
 from minivlm.train.loop import train
 from minivlm.train.muon import Muon
 from minivlm.train.optim import SGD, AdamW, Optimizer
-from minivlm.train.run import run_folder, stop_on_interrupt
+from minivlm.train.parallel import Replicas, one_blas_thread, parts_of
+from minivlm.train.run import Interrupted, run_folder, stop_on_interrupt
 from minivlm.train.saving import load_checkpoint, save_checkpoint
 from minivlm.train.schedule import warmup_cosine
 
@@ -34,10 +36,6 @@ CHECKPOINTS = 20  # spread over a run
 MOMENTS = (0.0, 0.03, 0.1, 1.0)  # of a run, at which the similarity matrix is kept for its picture
 
 Tell = Callable[[str], None]
-
-
-class Interrupted(Exception):
-    """Training stopped at the user's wish; the checkpoint is written."""
 
 
 def train_clip(settings: ClipSettings, folder: Path, tell: Tell) -> list[Score]:
@@ -55,7 +53,7 @@ def train_clip(settings: ClipSettings, folder: Path, tell: Tell) -> list[Score]:
         InputError: the data is bad, or the folder is in use, finished or of another run.
         Interrupted: Ctrl-C; the same call goes on from there.
     """
-    _check_folder(settings, folder)
+    check_folder(folder, settings, TrainedCLIP.load_settings, "minivlm eval clip")
     model_config(settings, settings.vocabulary, end=0)  # sizes that do not fit are said at once
     task = open_task(settings)
     for note in task.notes:
@@ -92,18 +90,18 @@ def run_steps(
     every = max(1, settings.steps // CHECKPOINTS)
     moments = {round(share * settings.steps) for share in MOMENTS}
     steps = train(
-        lambda batch: model.loss(pixels(batch.images), clip.ids(batch.captions), batch.positives),
+        _in_chunks(clip) if settings.chunk else _in_parallel(clip),
         itertools.islice(task.batches(start), settings.steps - start),
         optimizer,
         lambda step: warmup_cosine(step, settings.steps),
         after_step=model.clamp_scale,
         start=start,
-        forward_backward=_in_chunks(clip) if settings.chunk else None,
     )
     if start == 0:
         write_moment(folder, similarity(clip, task, 0))
         save_checkpoint(checkpoint, model, optimizer, 0)
     with (
+        one_blas_thread(),
         stop_on_interrupt() as stop,
         closing(Log(folder / "log.jsonl", start)) as log,
         closing(Progress(settings.steps, start)) as bar,
@@ -151,6 +149,25 @@ def similarity(clip: TrainedCLIP, task: Task, step: int) -> Moment:
     return Moment(step, cosines)
 
 
+def _in_parallel(clip: TrainedCLIP) -> Callable[[Batch], float]:
+    """The gradient from some pictures on each core; see `train.parallel`."""
+    replicas = Replicas(clip.model, clip.settings.threads)
+
+    def encode(model: CLIP, part: tuple[Array, Array]) -> tuple[Tensor, Tensor]:
+        images, ids = part
+        return model.encode_image(pixels(images)), model.encode_text(ids)
+
+    def forward_backward(batch: Batch) -> float:
+        ids = clip.ids(batch.captions)
+        return replicas.contrastive(
+            encode,
+            lambda image, text: clip.model.loss_of(image, text, batch.positives),
+            [(batch.images[s], ids[s]) for s in parts_of(len(ids), clip.settings.threads)],
+        )
+
+    return forward_backward
+
+
 def _in_chunks(clip: TrainedCLIP) -> Callable[[Batch], float]:
     """The same gradient from `chunk` pictures at a time; see `train.accumulate`."""
     model, chunk = clip.model, clip.settings.chunk
@@ -166,21 +183,3 @@ def _in_chunks(clip: TrainedCLIP) -> Callable[[Batch], float]:
         )
 
     return forward_backward
-
-
-def _check_folder(settings: ClipSettings, folder: Path) -> None:
-    """Refuse a folder that holds something else or a finished run, before anything is read."""
-    if not (folder / "config.json").exists():
-        others = sorted({p.name for p in folder.glob("[!.]*")} - {"tokenizer.json"})
-        if others:
-            raise InputError(
-                f"{folder}: not empty and no run, it has {others[0]}; use another --out"
-            )
-        return
-    there = TrainedCLIP.load_settings(folder)
-    if difference := settings.difference(there):
-        raise InputError(
-            f"{folder}: holds a run with other settings ({difference}); use another --out"
-        )
-    if (folder / "model.safetensors").exists():
-        raise InputError(f"{folder}: this run is finished; see it with: minivlm eval clip {folder}")

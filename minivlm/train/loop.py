@@ -41,7 +41,7 @@ class Diverged(RuntimeError):
 
 
 def train(
-    loss: Callable[[Batch], Tensor],
+    loss: Callable[[Batch], Tensor | float],
     batches: Iterable[Batch],
     optimizer: Optimizer,
     schedule: Callable[[int], float] = lambda step: 1.0,
@@ -49,20 +49,18 @@ def train(
     clip: float = 1.0,
     after_step: Callable[[], None] | None = None,
     start: int = 0,
-    forward_backward: Callable[[Batch], float] | None = None,
 ) -> Iterator[Step]:
     """One update for each batch.
 
     Args:
-        loss: a batch's loss, a scalar.
+        loss: a batch's loss, a scalar; or its value alone, where its gradients are already in the
+            parameters, as `accumulate` and `parallel` leave them.
         batches: ends when they do.
         optimizer: moves the weights.
         schedule: number of the step -> factor of the learning rates.
         clip: longest gradient; a longer one is scaled down to it.
         after_step: called after each update, such as `model.clamp_scale`.
         start: number of the first step.
-        forward_backward: computes a batch's loss and leaves the gradients in the parameters, in
-            place of `loss(batch).backward()`; see `accumulate`.
 
     Yields:
         A Step after each update.
@@ -73,12 +71,10 @@ def train(
     began = time.perf_counter()
     for number, batch in enumerate(batches, start):
         optimizer.zero_grad()
-        if forward_backward is not None:
-            nats = forward_backward(batch)
-        else:
-            value = loss(batch)
-            value.backward()
-            nats = value.item()
+        nats = loss(batch)
+        if isinstance(nats, Tensor):
+            nats.backward()
+            nats = nats.item()
         grad_norm = clip_gradients(optimizer.parameters, clip)
         if not (math.isfinite(nats) and math.isfinite(grad_norm)):
             raise Diverged(f"step {number}: {first_bad(nats, optimizer.parameters)}")

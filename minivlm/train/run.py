@@ -17,6 +17,10 @@ from minivlm.files import PARTS
 LOCK = ".lock"
 
 
+class Interrupted(Exception):
+    """Training stopped at the user's wish; the checkpoint is written."""
+
+
 @contextmanager
 def run_folder(folder: Path) -> Iterator[Path]:
     """Make the folder if need be, and hold it for this process alone.

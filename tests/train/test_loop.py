@@ -50,14 +50,14 @@ def test_a_loss_that_is_no_number_stops_before_anything_moves(bad):
 
 
 def test_a_loss_that_is_no_number_beside_sound_gradients_is_said():
-    x, optimizer, loss = bowl()
+    x, optimizer, _ = bowl()
 
     def forward_backward(batch):
         x.grad = np.ones(2)
         return math.nan
 
     with pytest.raises(Diverged, match="step 0: the loss is nan"):
-        list(train(loss, [1.0], optimizer, forward_backward=forward_backward))
+        list(train(forward_backward, [1.0], optimizer))
     assert x.data.tolist() == [3, 4]
 
 
