@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from minivlm.errors import InputError
 
-IMAGE = "<image>"  # where a picture stands in a turn
+IMAGE = "<image>"  # where a picture stands in the text of a data file
 USER, ASSISTANT = "human", "gpt"  # LLaVA's names
 Piece = str | int  # text, or the id of a special token
 Encode = Callable[[str], list[int]]
@@ -24,10 +25,29 @@ Encode = Callable[[str], list[int]]
 
 @dataclass(frozen=True)
 class Turn:
-    """What one side says: `role` is USER or ASSISTANT."""
+    """What one side says.
+
+    Attributes:
+        role: USER or ASSISTANT.
+        text: words and nothing else: whatever stands here is read as text.
+        pictures: where in the text a picture stands, in characters from its start.
+    """
 
     role: str
     text: str
+    pictures: tuple[int, ...] = ()
+
+    @classmethod
+    def marked(cls, role: str, text: str) -> Turn:
+        """A turn from a data file, where IMAGE marks a picture's place."""
+        parts = text.split(IMAGE)
+        places = accumulate(len(part) for part in parts[:-1])
+        return cls(role, "".join(parts), tuple(places))
+
+    def parts(self) -> list[str]:
+        """The text between pictures: one part more than there are pictures."""
+        ends = [*self.pictures, len(self.text)]
+        return [self.text[a:b] for a, b in zip([0, *self.pictures], ends, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -36,7 +56,7 @@ class Conversation:
 
     Attributes:
         turns: user and assistant in turns, the user first.
-        images: paths of pictures, one for each IMAGE in the turns.
+        images: paths of pictures, one for each that stands in the turns.
         where: such as "data.json, line 7", for errors.
     """
 
@@ -110,10 +130,10 @@ def training_sample(
         most: tokens that are kept; the rest is cut off.
 
     Raises:
-        InputError: pictures and IMAGE marks differ in number, the cut would split a picture, or
+        InputError: pictures and their places differ in number, the cut would split a picture, or
             nothing is left to learn.
     """
-    marks = sum(turn.text.count(IMAGE) for turn in conversation.turns)
+    marks = sum(len(turn.pictures) for turn in conversation.turns)
     if marks != len(conversation.images):
         count = len(conversation.images)
         raise InputError(f"{conversation.where}: {marks} {IMAGE} in the text, {count} pictures")
@@ -175,8 +195,8 @@ def _laid_out(
             ids.extend(new)
             learnt.extend([learn] * len(new))
 
-    def add_text(text: str, learn: bool) -> None:
-        for number, part in enumerate(text.split(IMAGE)):
+    def add_text(turn: Turn, learn: bool) -> None:
+        for number, part in enumerate(turn.parts()):
             if number:
                 add([image_token] * image_tokens, learn=False)
             add([part] if part else [], learn)
@@ -185,9 +205,9 @@ def _laid_out(
     for turn in turns:
         if turn.role == USER:
             add(template.before_user, learn=False)
-            add_text(turn.text, learn=False)
+            add_text(turn, learn=False)
             add(template.before_answer, learn=False)
         else:
-            add_text(turn.text, learn=True)
+            add_text(turn, learn=True)
             add(template.after_answer, learn=True)
     return ids, learnt

@@ -94,5 +94,5 @@ def _conversation(where: str, value: Any) -> Conversation:
             raise InputError(f'{where}: turn {number + 1} is from {role!r}, not "{expected}"')
         if not isinstance(text, str) or not text.strip():
             raise InputError(f'{where}: turn {number + 1} has no "value"')
-        turns.append(Turn(expected, text))
+        turns.append(Turn.marked(expected, text))
     return Conversation(tuple(turns), tuple(images), where)

@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from minivlm.data.paths import file_inside
 from minivlm.errors import InputError
 
 IMAGE_COLUMNS = ("filepath", "image", "file_name", "filename", "image_path", "path")
@@ -45,7 +46,10 @@ def read_table(
                 raise row
             if len(row) != len(header):
                 raise InputError(f"{where}: {len(row)} fields, but the header has {len(header)}")
-            image, caption = _inside(root, row[image_at].strip(), where), row[caption_at].strip()
+            image, caption = (
+                file_inside(root, row[image_at].strip(), where),
+                row[caption_at].strip(),
+            )
             if not caption:
                 raise InputError(f"{where}: the caption is empty")
             yield image, caption, where
@@ -81,21 +85,3 @@ def _column(
         f"{where}: {many} named {' or '.join(names)} among: {', '.join(header)}; "
         f"name the right one with --{kind}-column"
     )
-
-
-def _inside(root: Path, name: str, where: str) -> Path:
-    """The file of that name in or below a folder, written in one way however the table wrote it."""
-    if not name:
-        raise InputError(f"{where}: no picture is named")
-    if "\\" in name:
-        raise InputError(f'{where}: "{name}" has a backslash; write folders with /')
-    try:
-        whole, file = root.resolve(), (root / name).resolve()
-        there = file.is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, links in a circle
-        raise InputError(f'{where}: "{name}" cannot be a file') from None
-    if not file.is_relative_to(whole):
-        raise InputError(f'{where}: "{name}" leads out of the folder {root}')
-    if not there:
-        raise InputError(f'{where}: no file "{name}" in the folder {root}')
-    return root / file.relative_to(whole)

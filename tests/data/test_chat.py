@@ -35,7 +35,7 @@ def decode(ids):
 
 
 def conversation(*texts, images=()):
-    turns = tuple(Turn((USER, ASSISTANT)[i % 2], text) for i, text in enumerate(texts))
+    turns = tuple(Turn.marked((USER, ASSISTANT)[i % 2], text) for i, text in enumerate(texts))
     return Conversation(turns, tuple(images), "data.json, line 7")
 
 
