@@ -18,7 +18,7 @@ from minivlm.nn.module import Module
 from minivlm.ops.activations import silu
 from minivlm.ops.linear import linear
 from minivlm.ops.rotary import rotary_angles
-from minivlm.tensor import Array, Tensor
+from minivlm.tensor import Array, Tensor, no_grad
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,23 @@ class Decoder(Module):
         for i, block in enumerate(self.blocks):
             x = block(x, angles, mask, memory[i] if memory else None)
         return self.final_norm(x)
+
+    def attention_maps(self, x: Tensor) -> list[Array]:
+        """Where each position looks in each block, for pictures.
+
+        Args:
+            x: embeddings (B, T, D), as `features` takes them.
+
+        Returns:
+            For each block the weights of each head, (B, H, T, T); rows sum to 1.
+        """
+        maps = []
+        with no_grad():
+            angles = self.angles(x.shape[1], x.shape[1], None, x)
+            for block in self.blocks:
+                maps.append(block.attn.weights(block.norm1(x), angles))
+                x = block(x, angles)
+        return maps
 
     def logits(self, features: Tensor) -> Tensor:
         """Features (..., D) -> logits (..., V)."""

@@ -20,6 +20,7 @@ from minivlm.models.projector import Projector, ProjectorConfig
 from minivlm.models.vit import ViT, ViTConfig
 from minivlm.nn.module import Module
 from minivlm.ops.join import concatenate
+from minivlm.ops.losses import IGNORE, cross_entropy
 from minivlm.tensor import Array, Tensor, no_grad
 
 
@@ -92,6 +93,30 @@ class LLaVA(Module):
     def read(self, ids: Array, seen: Tensor | None = None, mask: Array | None = None) -> Tensor:
         """The same from what was seen: ids (B, T), patch features (n, N, inputs) -> (B, T, V)."""
         return self.decoder.logits(self.decoder.features(self.spliced(ids, seen), mask))
+
+    def loss(self, ids: Array, labels: Array, seen: Tensor | None = None) -> Tensor:
+        """How surprised the model is by the tokens that are to be learnt.
+
+        Logits of other positions are never computed; they are most of them.
+
+        Args:
+            ids: tokens (B, T), padded on the right, where no position looks.
+            labels: the token after each position, or IGNORE where it is not learnt (B, T).
+            seen: patch features (n, N, inputs).
+
+        Returns:
+            Mean nats a learnt token, ().
+
+        Raises:
+            ValueError: no token is to be learnt, or see `__call__`.
+        """
+        flat = labels.reshape(-1)
+        learnt = np.flatnonzero(flat != IGNORE)
+        if not len(learnt):
+            raise ValueError("no token of the batch is to be learnt")
+        features = self.decoder.features(self.spliced(ids, seen))
+        rows = features.reshape(len(flat), -1)[learnt]
+        return cross_entropy(self.decoder.logits(rows), flat[learnt])
 
     def spliced(self, ids: Array, seen: Tensor | None = None) -> Tensor:
         """Embeddings (B, T, D) of the words, and soft words where image tokens stand."""

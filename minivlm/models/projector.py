@@ -16,7 +16,7 @@ import numpy as np
 
 from minivlm.errors import InputError
 from minivlm.nn.block import MLP
-from minivlm.nn.layers import LayerNorm, Linear, normal
+from minivlm.nn.layers import LayerNorm, Linear, RMSNorm, normal
 from minivlm.nn.module import Module, parameter
 from minivlm.nn.multihead import MultiHead
 from minivlm.ops.activations import gelu
@@ -24,6 +24,9 @@ from minivlm.ops.join import concatenate
 from minivlm.tensor import Tensor
 
 KINDS = ("linear", "mlp", "perceiver")
+POSITION_STD = (
+    0.5  # beside soft words of size 1: with .02, two things' places were never told apart
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class ProjectorConfig:
         grid: patches on a side of the picture.
         shuffle: r; each r × r patches are joined into one vector, r² times as wide.
         pool: r; each r × r patches are averaged.
-        positions: a learned vector is added to each soft word.
+        norm: soft words are brought to an even size by an RMS norm.
+        positions: a learned vector is added to each soft word, so that what is copied from it
+            tells where it was.
         latents: soft words of a perceiver.
         layers: blocks of a perceiver.
         heads: attention heads of a perceiver, a divisor of `width`.
@@ -49,6 +54,7 @@ class ProjectorConfig:
     grid: int
     shuffle: int = 1
     pool: int = 1
+    norm: bool = False
     positions: bool = False
     latents: int = 16
     layers: int = 2
@@ -87,7 +93,9 @@ class Projector(Module):
         self.first = Linear(inputs, c.width, rng=rng)
         self.second = Linear(c.width, c.width, rng=rng) if c.kind == "mlp" else None
         self.resampler = Resampler(c, rng) if c.kind == "perceiver" else None
-        self.positions = parameter(normal((c.tokens, c.width), 0.02, rng)) if c.positions else None
+        self.norm = RMSNorm(c.width) if c.norm else None
+        places = normal((c.tokens, c.width), POSITION_STD, rng)
+        self.positions = parameter(places) if c.positions else None
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, N, inputs) -> (B, M, D)."""
@@ -103,6 +111,8 @@ class Projector(Module):
             x = self.second(gelu(x))
         if self.resampler is not None:
             x = self.resampler(x)
+        if self.norm is not None:
+            x = self.norm(x)
         return x if self.positions is None else x + self.positions
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from minivlm.nn.layers import Linear
 from minivlm.nn.module import Module
-from minivlm.ops.attention import attention
+from minivlm.ops.attention import attention, attention_weights
 from minivlm.ops.rotary import rotary
-from minivlm.tensor import Array, Tensor
+from minivlm.tensor import Array, Tensor, no_grad
 
 
 class KeyValues:
@@ -99,6 +99,18 @@ class CausalAttention(Module):
         y = attention(q, k, v, allowed, causal=True)
         B, _, T, _ = y.shape
         return self.out(y.transpose(0, 2, 1, 3).reshape(B, T, -1))
+
+    def weights(self, x: Tensor, angles: tuple[Array, Array], mask: Array | None = None) -> Array:
+        """Where each position of x looks, for pictures: (B, H, T, T), rows sum to 1."""
+        B, T, _ = x.shape
+        with no_grad():
+            q = rotary(_split(self.q(x), self.heads), *angles)
+            k = rotary(_split(self.k(x), self.key_heads), *angles)
+        C = q.shape[-1]
+        scaled = (q.data * C**-0.5).reshape(B, self.key_heads, -1, C)  # heads by their keys
+        allowed = None if mask is None else mask[:, None, None]
+        P = attention_weights(scaled, k.data, T, allowed, causal=True)
+        return P.reshape(B, self.heads, T, T)
 
 
 def _split(x: Tensor, heads: int) -> Tensor:
