@@ -9,7 +9,7 @@ from PIL import Image
 
 from minivlm.cli import main
 from minivlm.recipes.bench import report
-from tests.recipes.conftest import SMALL
+from tests.recipes.small import SMALL
 
 QUICK = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
 
@@ -226,8 +226,8 @@ def test_other_mistakes_are_one_sentence_each(run, tmp_path, capsys):
 def test_a_run_that_diverges_says_where_and_keeps_its_checkpoint(tmp_path, capsys, monkeypatch):
     from minivlm.models.clip import CLIP
 
-    honest = CLIP.loss
-    monkeypatch.setattr(CLIP, "loss", lambda self, *batch: honest(self, *batch) * float("nan"))
+    honest = CLIP.loss_of
+    monkeypatch.setattr(CLIP, "loss_of", lambda self, *batch: honest(self, *batch) * float("nan"))
     said = fails(capsys, *TRAIN, "scenes", "--out", tmp_path / "run", *QUICK, status=1)
     assert "training stopped at step 0: the gradient of" in said
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()

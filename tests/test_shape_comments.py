@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 
 import minivlm
+from minivlm.data.chat import ASSISTANT, Turn
+from minivlm.data.lessons import about_picture
+from minivlm.evaluate.pope import Habits
 from minivlm.evaluate.probes import choice
 from minivlm.evaluate.zero_shot import class_embeddings
 from minivlm.models.clip import CLIP
 from minivlm.nn.block import Block
+from minivlm.recipes.use_vlm import attention_of
 from minivlm.tensor import Tensor
 from tests.models.tiny import CONFIG, tiny_batch, tiny_clip
 from tests.ops.cases import CASES
 from tests.ops.test_gradients import leaves
+from tests.recipes.small import untrained_vlm
 from tests.shape_comments import check_shape_comments, claims, fits
 
 SOURCES = sorted(Path(minivlm.__file__).parent.rglob("*.py"))
@@ -43,7 +48,14 @@ def every_evaluation():
     choice("", np.eye(4)[:2], encode, [["a", "bb"], ["ccc", "a"]], [0, 1])
 
 
-EXERCISES = [every_op, every_tower, every_evaluation]
+def every_answer():
+    vlm = untrained_vlm()
+    seen = vlm.look(np.zeros((1, 48, 48, 3), np.uint8))
+    attention_of(vlm, seen, [about_picture("where?"), Turn(ASSISTANT, "at the top left")])
+    Habits.of([{"cat", "dog"}, {"dog"}, set()], ("cat", "dog"))
+
+
+EXERCISES = [every_op, every_tower, every_evaluation, every_answer]
 
 
 def drawn(case):

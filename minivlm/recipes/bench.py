@@ -5,6 +5,7 @@ weights, take the same batches in turn in one process, and medians are compared.
 measured in a process of its own for each.
 """
 
+import importlib
 import json
 import os
 import statistics
@@ -43,8 +44,8 @@ def bench_train_clip(repeats: int = 15) -> dict:
     Raises:
         InputError: PyTorch is not installed.
     """
-    timing = _in_child("time", repeats)
-    ours, torchs = _in_child("ours", repeats), _in_child("torch", repeats)
+    timing = in_child(__name__, "time", repeats)
+    ours, torchs = (in_child(__name__, who, repeats) for who in ("ours", "torch"))
     return timing | {
         "peak_growth": {"minivlm": ours["growth"], "torch": torchs["growth"]},
         "peak_process": {"minivlm": ours["peak"], "torch": torchs["peak"]},
@@ -139,9 +140,14 @@ def _memory(make_step: Callable[[], Step], repeats: int) -> dict:
     return {"growth": peak_memory() - before, "peak": peak_memory()}
 
 
-def _in_child(what: str, repeats: int) -> dict:
+def in_child(module: str, what: str, repeats: int) -> dict:
+    """What `child` of a module here gives, in a fresh process of one thread.
+
+    Raises:
+        InputError: something is not installed.
+    """
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    command = [sys.executable, "-m", "minivlm.recipes.bench", what, str(repeats)]
+    command = [sys.executable, "-m", "minivlm.recipes.bench", module, what, str(repeats)]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, env=os.environ | one, capture_output=True, text=True, cwd=root)
     if done.returncode == 2:
@@ -153,7 +159,8 @@ def _in_child(what: str, repeats: int) -> dict:
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(json.dumps(child(sys.argv[1], int(sys.argv[2]))))
+        measured = importlib.import_module(sys.argv[1]).child(sys.argv[2], int(sys.argv[3]))
+        sys.stdout.write(json.dumps(measured))
     except InputError as error:
         sys.stderr.write(str(error))
         sys.exit(2)

@@ -56,8 +56,7 @@ class ScenesTask:
     def draw(self) -> None:
         """Draw the training scenes; evaluation alone does not need them."""
         s = self.settings
-        bar = partial(tqdm, desc="drawing scenes", unit="scene", dynamic_ncols=True)
-        self.scenes, self.images = make_scenes(s.examples, TRAIN + s.seed, s.image, progress=bar)
+        self.scenes, self.images = training_scenes(s.examples, s.seed, s.image)
 
     def texts(self) -> list[str]:
         """One caption for each of some thousand training scenes."""
@@ -91,7 +90,7 @@ class ScenesTask:
         self, count: int, things: int | None = None, held_out: bool = False
     ) -> tuple[list[Scene], np.ndarray]:
         seed = self.test_seed + (things or 0) + (100 if held_out else 0)
-        return _drawn(count, seed, self.settings.image, things, held_out)
+        return drawn(count, seed, self.settings.image, things, held_out)
 
     def _zero_shot(self, clip: TrainedCLIP) -> Iterator[Score]:
         pairs = list(itertools.product(COLORS, SHAPES))
@@ -165,8 +164,15 @@ class ScenesTask:
         yield choice("position: nine places", embedded, clip.text_embeddings, options, answers)
 
 
+@lru_cache(maxsize=1)
+def training_scenes(examples: int, seed: int, size: int) -> tuple[list[Scene], np.ndarray]:
+    """The scenes that a run of this seed learns from, the same for an eye and for a tongue."""
+    bar = partial(tqdm, desc="drawing scenes", unit="scene", dynamic_ncols=True)
+    return make_scenes(examples, TRAIN + seed, size, progress=bar)
+
+
 @lru_cache(maxsize=8)
-def _drawn(
+def drawn(
     count: int, seed: int, size: int, things: int | None, held_out: bool
 ) -> tuple[list[Scene], np.ndarray]:
     """Test scenes, which are asked for again and again, drawn once."""

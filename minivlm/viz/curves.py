@@ -48,3 +48,37 @@ def smoothed(values: np.ndarray) -> np.ndarray:
         weight = SMOOTHING * weight + (1 - SMOOTHING)
         means[i] = total / weight
     return means
+
+
+def stage_curves(logs: Sequence[tuple[str, Sequence[Mapping[str, float]]]]) -> Figure:
+    """The loss of each stage, side by side, in one scale.
+
+    Args:
+        logs: a stage's name and its log, a mapping for each step with number and loss.
+
+    Raises:
+        ValueError: there is no log, or one is empty.
+    """
+    if not logs or not all(log for _, log in logs):
+        raise ValueError("a log without steps has no curves")
+    figure = new_figure(3.1 * len(logs), 3)
+    panels = np.atleast_1d(figure.subplots(1, len(logs), sharey=True))
+    for axes, (name, log) in zip(panels, logs, strict=True):
+        loss = np.array([line["loss"] for line in log])
+        steps = [line["number"] + 1 for line in log]
+        axes.plot(steps, loss, color=BLUE, alpha=0.25, linewidth=0.8)
+        axes.plot(steps, smoothed(loss), color=BLUE, linewidth=2)
+        axes.set(xlabel="step", title=name)
+        axes.set_yscale("log")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.annotate(
+            f"{smoothed(loss)[-1]:.3f}",
+            (steps[-1], smoothed(loss)[-1]),
+            textcoords="offset points",
+            xytext=(0, 8),
+            ha="right",
+            color=ORANGE,
+            fontweight="bold",
+        )
+    panels[0].set_ylabel("nats a token that is learnt")
+    return figure

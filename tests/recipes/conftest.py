@@ -1,24 +1,11 @@
-"""Runs so small that they take a second."""
+"""Settings and data for runs that take a second."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from minivlm.recipes.settings import ClipSettings
-
-SMALL = {
-    "steps": 6,
-    "batch": 8,
-    "image": 48,
-    "patch": 16,
-    "width": 16,
-    "heads": 2,
-    "vision_layers": 1,
-    "text_layers": 1,
-    "embed": 8,
-    "examples": 200,
-    "vocabulary": 300,
-}
+from tests.recipes.small import SMALL
 
 
 @pytest.fixture

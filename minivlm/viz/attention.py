@@ -1,0 +1,54 @@
+"""Where a word comes from: attention from each word of an answer, laid over the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from minivlm.viz.style import FONT, GRAY, SEQUENTIAL, new_figure, wrapped
+
+PANEL = 1.9  # inches, side of a panel
+IN_A_ROW = 6
+
+
+def answer_attention(
+    image: np.ndarray, question: str, words: Sequence[str], weights: np.ndarray
+) -> Figure:
+    """The picture, then once for each word with the attention that the word pays to its parts.
+
+    Each panel has its own scale, from no attention to the most; its title tells how much of all
+    attention the picture gets, the rest being paid to words.
+
+    Args:
+        image: uint8 (S, S, 3).
+        question: what was asked, the title.
+        words: of the answer.
+        weights: attention to each soft word of the picture (len(words), rows, columns).
+
+    Raises:
+        ValueError: there are no words, or not as many as weights.
+    """
+    if not words or len(words) != len(weights):
+        raise ValueError(f"{len(weights)} maps of attention do not fit {len(words)} words")
+    panels = len(words) + 1
+    columns = min(panels, IN_A_ROW)
+    rows = -(-panels // columns)
+    figure = new_figure(columns * PANEL, rows * (PANEL + 0.35) + 0.4)
+    cells = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in cells[panels:]:
+        axes.set_axis_off()
+    extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
+    for axes in cells[:panels]:
+        axes.imshow(image, interpolation="none", extent=extent)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_color(GRAY)
+    cells[0].set_title("the picture", fontsize=FONT)
+    for axes, word, paid in zip(cells[1:], words, weights, strict=False):
+        axes.imshow(paid, cmap=SEQUENTIAL, vmin=0, vmax=paid.max(), alpha=0.65, extent=extent)
+        axes.set_title(f"{word}\n{paid.sum():.0%} to the picture", fontsize=FONT)
+    figure.suptitle(wrapped(question, 18 * columns, 2), fontsize=FONT + 1)
+    return figure
