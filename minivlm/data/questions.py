@@ -18,7 +18,7 @@ from minivlm.data.phrases import (
     relation,
     with_article,
 )
-from minivlm.data.scenes import BUDDIES, COLORS, SHAPES, Scene, Thing
+from minivlm.data.scenes import BUDDIES, COLORS, HELD_OUT, SHAPES, Scene, Thing
 
 
 @dataclass(frozen=True)
@@ -169,17 +169,20 @@ def _pick(things: list[Thing], rng: np.random.Generator) -> Thing | None:
 
 
 def _absent_pair(scene: Scene, thing: Thing, rng: np.random.Generator) -> tuple[str, str]:
-    """A colour and a shape that no thing has together; half the time one is the thing's own."""
-    present = {(other.color, other.shape) for other in scene.things}
-    nearly = rng.random() < 0.5
-    keep_color = rng.random() < 0.5
+    """A colour and a shape that no thing has together; half the time one is the thing's own.
+
+    Held-out pairs are not asked for: training would teach that they never are there.
+    """
+    taken = {(other.color, other.shape) for other in scene.things} | HELD_OUT
     while True:
+        nearly = rng.random() < 0.5
+        keep_color = rng.random() < 0.5
         color, shape = COLORS[rng.integers(8)], SHAPES[rng.integers(8)]
         if nearly and keep_color:
             color = thing.color
         elif nearly:
             shape = thing.shape
-        if (color, shape) not in present:
+        if (color, shape) not in taken:
             return color, shape
 
 
