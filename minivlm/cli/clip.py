@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minivlm.errors import InputError
 from minivlm.evaluate.score import Score
+from minivlm.recipes.pretrained import PRETRAINED_CLIP
 from minivlm.recipes.settings import ClipSettings, defaults_for
 
 
@@ -79,7 +80,7 @@ def add_eval(kinds: argparse._SubParsersAction) -> None:
 def add_use(commands: argparse._SubParsersAction) -> None:
     """The options of `minivlm classify` and `search`."""
     classify = commands.add_parser("classify", help="which of some labels fits a picture")
-    classify.add_argument("--model", type=Path, required=True, metavar="RUN")
+    _add_model(classify)
     classify.add_argument("--labels", required=True, metavar="a,b,c", help="separated by commas")
     classify.add_argument(
         "--template",
@@ -91,11 +92,21 @@ def add_use(commands: argparse._SubParsersAction) -> None:
     classify.set_defaults(run=classify_pictures)
 
     search = commands.add_parser("search", help="find pictures by a text")
-    search.add_argument("--model", type=Path, required=True, metavar="RUN")
+    _add_model(search)
     search.add_argument("--top", type=int, default=5, metavar="N", help="how many to show (5)")
     search.add_argument("text")
     search.add_argument("folder", type=Path)
     search.set_defaults(run=search_pictures)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        type=Path,
+        default=PRETRAINED_CLIP,
+        metavar="RUN",
+        help="what train clip wrote; without it, the towers that come with minivlm",
+    )
 
 
 def train_clip(options: argparse.Namespace) -> None:

@@ -17,6 +17,12 @@ def add_data(commands: argparse._SubParsersAction) -> None:
     scenes.add_argument("--things", type=int, metavar="N", help="in each scene, 1 to 9")
     scenes.add_argument("--seed", type=int, default=0)
     scenes.add_argument("--out", type=Path, default=Path("scenes.png"), metavar="PNG")
+    scenes.add_argument(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="instead of a sheet, a file for each, with captions and conversations to train on",
+    )
     scenes.add_argument("--show", action="store_true", help="also draw them in the terminal")
     scenes.set_defaults(run=show_scenes)
 
@@ -45,6 +51,12 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
 def show_scenes(options: argparse.Namespace) -> None:
     """`minivlm scenes`."""
     from minivlm.recipes.show_scenes import show_scenes
+    from minivlm.recipes.write_scenes import write_scenes
+
+    if options.folder:
+        write_scenes(options.count, options.size, options.things, options.seed, options.folder)
+        print(f"Drawn into {options.folder}: pictures, captions, conversations.json")
+        return
 
     for line in show_scenes(
         options.count, options.size, options.things, options.seed, options.out, options.show

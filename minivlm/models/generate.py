@@ -32,11 +32,13 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0:
-            raise ValueError(f"temperature {self.temperature} or top_k {self.top_k} is negative")
+        if not self.temperature >= 0:  # nor may it be nan
+            raise ValueError(f"temperature {self.temperature} is not 0 or more")
+        if self.top_k < 0:
+            raise ValueError(f"top_k {self.top_k} is negative")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p {self.top_p} is not in (0, 1]")
-        if self.repetition_penalty <= 0:
+        if not self.repetition_penalty > 0:
             raise ValueError(f"repetition_penalty {self.repetition_penalty} is not positive")
 
 

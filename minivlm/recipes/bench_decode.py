@@ -16,9 +16,10 @@ from minivlm.models.decoder import Decoder, DecoderConfig
 from minivlm.models.generate import generate
 from minivlm.recipes.bench import in_child
 
+# Not tied: with random weights a tied model repeats its last token, and any two would agree.
 SIZES = {
-    "demo: d=64, 3 layers": DecoderConfig(512, 64, 4, 4, 3, hidden=168),
-    "large: d=1024, 12 layers": DecoderConfig(32000, 1024, 16, 16, 12, hidden=2816),
+    "demo: d=64, 3 layers": DecoderConfig(512, 64, 4, 4, 3, hidden=168, tied=False),
+    "large: d=1024, 12 layers": DecoderConfig(32000, 1024, 16, 16, 12, hidden=2816, tied=False),
 }
 PROMPT, WRITTEN, SKIPPED = 32, 48, 4  # tokens
 

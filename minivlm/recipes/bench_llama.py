@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from inspect import signature
 
 import numpy as np
 
@@ -19,6 +20,7 @@ except ImportError:
     ) from None
 
 THEIR_NAMES = (
+    ("output", "lm_head"),
     ("tokens", "model.embed_tokens"),
     ("blocks", "model.layers"),
     ("final_norm", "model.norm"),
@@ -35,7 +37,7 @@ THEIR_NAMES = (
 
 
 def llama(ours: Decoder) -> transformers.LlamaForCausalLM:
-    """Theirs with our weights; scaled, tied embeddings become a table and a matrix of its own."""
+    """Theirs with our weights; scaled or tied embeddings become a table and a matrix of its own."""
     c = ours.config
     model = transformers.LlamaForCausalLM(
         transformers.LlamaConfig(
@@ -51,9 +53,10 @@ def llama(ours: Decoder) -> transformers.LlamaForCausalLM:
         )
     )
     weights = {_their_name(name): array for name, array in ours.state_dict().items()}
-    weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+    table = weights["model.embed_tokens.weight"]
+    weights.setdefault("lm_head.weight", table)
     scale = math.sqrt(c.width) if c.scale_embeddings else 1.0
-    weights["model.embed_tokens.weight"] = weights["lm_head.weight"] * np.float32(scale)
+    weights["model.embed_tokens.weight"] = table * np.float32(scale)
     model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return model.eval()
 
@@ -61,11 +64,12 @@ def llama(ours: Decoder) -> transformers.LlamaForCausalLM:
 def write(model: transformers.LlamaForCausalLM, prompt: np.ndarray, count: int) -> Iterator[int]:
     """The most probable tokens after a prompt (1, T), with transformers' cache."""
     torch.set_num_threads(1)
-    ids, cache = torch.tensor(prompt), None
+    ids, cache = torch.tensor(prompt), transformers.DynamicCache()
+    name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
     for _ in range(count):
-        with torch.inference_mode():
-            out = model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache, ids = out.past_key_values, out.logits[:, -1].argmax(-1, keepdim=True)
+        with torch.inference_mode():  # the cache takes up each token that is read
+            out = model(ids, **{name: cache}, use_cache=True, logits_to_keep=1)
+        ids = out.logits[:, -1].argmax(-1, keepdim=True)
         yield int(ids)
 
 

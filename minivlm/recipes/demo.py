@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from minivlm.data.lessons import PROMPT
 from minivlm.files import read_json, write_json
 from minivlm.recipes.eval_vlm import examples, tables
-from minivlm.recipes.measure_vlm import fresh_scenes, measure_vlm
+from minivlm.recipes.folders import check_same
+from minivlm.recipes.measure_vlm import TESTED, fresh_scenes, measure_vlm
 from minivlm.recipes.report import write_report
-from minivlm.recipes.settings import defaults_for
-from minivlm.recipes.train_clip import train_clip
+from minivlm.recipes.settings import ClipSettings, defaults_for
+from minivlm.recipes.tasks import open_task
+from minivlm.recipes.train_clip import measure, train_clip
 from minivlm.recipes.train_vlm import train_vlm
-from minivlm.recipes.trained_vlm import TrainedVLM
+from minivlm.recipes.trained_clip import TrainedCLIP
+from minivlm.recipes.trained_vlm import TrainedVLM, load_settings
 from minivlm.recipes.use_vlm import Chat
 from minivlm.recipes.vlm_settings import VlmSettings
 from minivlm.train.run import run_folder
@@ -31,13 +35,36 @@ QUICK_STEPS = 500  # of the two towers, where they are all there is
 Tell = Callable[[str], None]
 
 
-def demo(folder: Path, seed: int, quick: bool, tell: Tell) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """What a demo trains and how much it measures.
+
+    Attributes:
+        clip: the two towers.
+        vlm: the model that talks, with the eye of the first tower; None for the towers alone.
+        tested: test scenes of each number of things.
+    """
+
+    clip: ClipSettings
+    vlm: VlmSettings | None
+    tested: int = TESTED
+
+    @classmethod
+    def usual(cls, folder: Path, seed: int, quick: bool) -> Plan:
+        """The sizes that were found to do well in a few minutes; see docs/training.md."""
+        towers = replace(defaults_for("scenes"), seed=seed)
+        if quick:
+            return cls(replace(towers, steps=QUICK_STEPS), None)
+        eye = str((folder / "clip").resolve())
+        return cls(towers, VlmSettings("scenes", clip=eye, seed=seed))
+
+
+def demo(folder: Path, plan: Plan, tell: Tell) -> None:
     """Train, measure and report, or go on with it.
 
     Args:
         folder: made if missing.
-        seed: of everything.
-        quick: only the two towers, with fewer steps.
+        plan: what to train.
         tell: gets sentences for the user.
 
     Raises:
@@ -46,50 +73,54 @@ def demo(folder: Path, seed: int, quick: bool, tell: Tell) -> None:
     """
     began = time.perf_counter()
     with run_folder(folder):
-        towers(folder, seed, quick, tell)
-        if not quick:
-            tongue(folder, seed, tell)
-            answers(folder, tell)
+        towers(folder, plan.clip, tell)
+        if plan.vlm is not None:
+            tongue(folder, plan.vlm, tell)
+            answers(folder, plan.tested, tell)
         write_report(folder)
     minutes = (time.perf_counter() - began) / 60
     tell(f"\n{minutes:.1f} minutes. Open {folder / 'report.html'} in a browser.")
-    if not quick:
+    if plan.vlm is not None:
         tell(f'Ask it: minivlm ask --model {folder / "vlm"} IMAGE "what do you see?"')
 
 
-def towers(folder: Path, seed: int, quick: bool, tell: Tell) -> None:
+def towers(folder: Path, settings: ClipSettings, tell: Tell) -> None:
     """Step 1: two towers that match pictures and texts."""
-    if (folder / "clip" / "scores.json").exists():
+    run = folder / "clip"
+    if (run / "scores.json").exists():
+        check_same(run, settings, TrainedCLIP.load_settings)
         tell("Two towers: done before.")
         return
     tell("Step 1 of 3: two towers learn which text belongs to which picture.")
-    settings = replace(defaults_for("scenes"), seed=seed)
-    if quick:
-        settings = replace(settings, steps=QUICK_STEPS)
-    scores = {score.name: score for score in train_clip(settings, folder / "clip", tell)}
+    if (run / "model.safetensors").exists():  # it was stopped while it was measured
+        check_same(run, settings, TrainedCLIP.load_settings)
+        found = measure(TrainedCLIP.load(run), open_task(settings), run)
+    else:
+        found = train_clip(settings, run, tell)
+    scores = {score.name: score for score in found}
     named, unseen = scores["zero-shot of 64"], scores["zero-shot of 64, unseen pairs"]
-    found = scores["text recall@1 of 256"]
+    recall = scores["text recall@1 of 256"]
     tell(
         f"It names one thing in a picture among 64 that it may be: {named.value:.0%} right "
         f"(guessing: {named.chance:.0%}), and {unseen.value:.0%} of colours and shapes that it "
-        f"never saw together. It finds the text of a picture among 256 in {found.value:.0%}."
+        f"never saw together. It finds the text of a picture among 256 in {recall.value:.0%}."
     )
-    tell(f"See {folder / 'clip' / 'similarity.png'}: the diagonal lights up.")
+    tell(f"See {run / 'similarity.png'}: the diagonal lights up.")
     write_report(folder)
 
 
-def tongue(folder: Path, seed: int, tell: Tell) -> None:
+def tongue(folder: Path, settings: VlmSettings, tell: Tell) -> None:
     """Step 2: the eye of the first tower learns to talk, in three stages."""
     if (folder / "vlm" / "model.safetensors").exists():
+        check_same(folder / "vlm", settings, load_settings)
         tell("Talking: done before.")
         return
     tell("\nStep 2 of 3: the eye learns to talk.")
-    settings = VlmSettings("scenes", clip=str((folder / "clip").resolve()), seed=seed)
     train_vlm(settings, folder / "vlm", tell)
     write_report(folder)
 
 
-def answers(folder: Path, tell: Tell) -> None:
+def answers(folder: Path, tested: int, tell: Tell) -> None:
     """Step 3: ask it about pictures that it never saw, and look at where its words come from."""
     if (folder / "vlm" / "scores.json").exists():
         tell("Measuring: done before.")
@@ -99,17 +130,16 @@ def answers(folder: Path, tell: Tell) -> None:
     tell("\nStep 3 of 3: questions about pictures that it never saw.")
     vlm = TrainedVLM.load(folder / "vlm")
     things = vlm.settings.things
-    measured = measure_vlm(vlm, things)
+    measured = measure_vlm(vlm, things, tested)
     lines = list(tables(measured))
     for line in lines:
         tell(line)
     chosen = examples(measured.asked)
-    scenes, images = fresh_scenes(vlm, things, measured.captions.count // things, measured.seed)
+    scenes, images = fresh_scenes(vlm, things, tested, measured.seed)
     write_json(folder / "vlm" / "examples.json", [asdict(asked) for asked in chosen])
     write_json(folder / "vlm" / "tables.json", lines)
-    two = next(i for i, scene in enumerate(scenes) if len(scene.things) == things)
-    question = f"where is the {scenes[two].things[-1].color} {scenes[two].things[-1].shape}?"
-    chat = Chat(vlm, images[two])
-    tell(f"\n{question} {''.join(chat.ask(question))}")
+    full = next(i for i, scene in enumerate(scenes) if len(scene.things) == things)
+    chat = Chat(vlm, images[full])
+    tell(f"\n{PROMPT} {''.join(chat.ask(PROMPT))}")
     chat.write_attention(folder / "vlm" / "attention.png")
     write_json(folder / "vlm" / "scores.json", measured.to_json())

@@ -39,7 +39,7 @@ def eval_vlm(folder: Path, things: int | None, tell: Tell) -> None:
     """
     vlm = TrainedVLM.load(folder)
     if vlm.settings.data == "scenes":
-        things = things or vlm.settings.things
+        things = vlm.settings.things if things is None else things
         if not 1 <= things <= MOST_SCENE:
             raise InputError(f"things {things} is not in 1..{MOST_SCENE}")
         measured = measure_vlm(vlm, things)

@@ -28,10 +28,18 @@ def check_folder(
                 f"{folder}: not empty and no run, it has {others[0]}; use another --out"
             )
         return
-    there = load_settings(folder)
-    if difference := settings.difference(there):
+    check_same(folder, settings, load_settings)
+    if (folder / "model.safetensors").exists():
+        raise InputError(f"{folder}: this run is finished; see it with: {measure} {folder}")
+
+
+def check_same(folder: Path, settings: Settings, load_settings: Callable[[Path], Settings]) -> None:
+    """Refuse a folder that holds a run with other settings.
+
+    Raises:
+        InputError: it does; the first setting that differs is named.
+    """
+    if difference := settings.difference(load_settings(folder)):
         raise InputError(
             f"{folder}: holds a run with other settings ({difference}); use another --out"
         )
-    if (folder / "model.safetensors").exists():
-        raise InputError(f"{folder}: this run is finished; see it with: {measure} {folder}")

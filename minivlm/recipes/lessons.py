@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from minivlm.data.chat import Conversation
+from minivlm.data.chat import ASSISTANT, Conversation
 from minivlm.data.conversations import read_conversations
 from minivlm.data.image import open_image, resize_and_crop
 from minivlm.data.lessons import captioning, instruction, reading
 from minivlm.data.paths import file_inside
+from minivlm.data.scenes import Scene
 from minivlm.errors import InputError
-from minivlm.recipes.scenes_task import training_scenes
+from minivlm.recipes.scenes_task import VALIDATION, drawn, training_scenes
 from minivlm.recipes.vlm_settings import VlmSettings
 
 CHATS_FROM = 0.75  # of stage 2's steps: before, every question stands alone
 CHATS = 0.2  # of the conversations from then on have several questions
 HELD_OUT_SHARE = 10  # one conversation of so many is kept for measuring
+SHOWN = 6  # pictures whose captions are kept after each stage
 TEXTS = 4000  # conversations that the tokenizer learns from
 
 
@@ -35,10 +38,19 @@ class Lessons(Protocol):
     """Where conversations come from."""
 
     images: np.ndarray  # uint8 (N, S, S, 3)
+    shown: np.ndarray  # a few that are not learnt from, captioned after each stage
     notes: list[str]  # what a user should know about the data
 
     def texts(self) -> Sequence[str]:
         """Texts to train the tokenizer on."""
+        ...
+
+    def check(self, make_sample: Callable[[Conversation], object]) -> None:
+        """See that conversations can be learnt from, before any is.
+
+        Raises:
+            InputError: one cannot, by what `make_sample` says, and is not to be left out.
+        """
         ...
 
     def batch(self, stage: int, step: int) -> list[Talk]:
@@ -69,6 +81,7 @@ class SceneLessons:
         scenes, images = training_scenes(settings.examples, settings.seed, side)
         few = [i for i, scene in enumerate(scenes) if len(scene.things) <= settings.things]
         self.scenes, self.images = [scenes[i] for i in few], images[few]
+        _, self.shown = shown_scenes(settings.things, side)
 
     def texts(self) -> list[str]:
         """Descriptions, questions and answers."""
@@ -76,6 +89,12 @@ class SceneLessons:
         talks = (instruction(scene, 8, rng) for scene in self.scenes[:TEXTS])
         answers = (captioning(scene) for scene in self.scenes[:TEXTS])
         return [turn.text for talk in (*talks, *answers) for turn in talk.turns]
+
+    def check(self, make_sample: Callable[[Conversation], object]) -> None:
+        """All scenes are alike: those of each stage's first step stand for the rest."""
+        for stage, count in enumerate(self.settings.steps):
+            for talk in self.batch(stage, 0) if count else ():
+                make_sample(talk.conversation)
 
     def batch(self, stage: int, step: int) -> list[Talk]:
         """Scenes at random, with questions made up on the spot."""
@@ -94,6 +113,11 @@ class SceneLessons:
         ]
 
 
+def shown_scenes(things: int, side: int) -> tuple[list[Scene], np.ndarray]:
+    """The scenes whose captions are kept after each stage, for they tell what it taught."""
+    return drawn(SHOWN, VALIDATION, side, things, held_out=False)
+
+
 class FileLessons:
     """Conversations in LLaVA's format; stage 0 reads them without their pictures."""
 
@@ -106,24 +130,32 @@ class FileLessons:
         path = Path(settings.data)
         root = Path(settings.images) if settings.images else path.parent
         for found in read_conversations(path):
-            try:
+            with self._leaving_out_bad():
                 if isinstance(found, InputError):
                     raise found
                 talks.append(self._read(found, root, side, pictures))
-            except InputError as error:
-                if not settings.skip_bad:
-                    raise
-                self.notes.append(f"left out: {error}")
         if not pictures:
-            raise InputError(f"{path}: no conversation is about a picture")
+            why = f" ({self.notes[0]})" if self.notes else ""
+            raise InputError(f"{path}: no conversation is about a picture{why}")
         self.images = np.stack(pictures)
-        held_out = slice(HELD_OUT_SHARE - 1, None, HELD_OUT_SHARE)
-        self.held_out = talks[held_out]
-        del talks[held_out]
-        self.talks = talks
-        self.with_pictures = [talk for talk in talks if talk.pictures]
-        if not self.with_pictures:
-            raise InputError(f"{path}: {len(talks)} conversations are too few to learn from")
+        self.held_out = talks[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE]
+        del talks[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE]
+        self._keep(talks)
+        learnt = {row for talk in talks for row in talk.pictures}
+        unseen = [row for row in range(len(pictures)) if row not in learnt]
+        self.shown = self.images[(unseen or range(len(pictures)))[:SHOWN]]
+
+    def check(self, make_sample: Callable[[Conversation], object]) -> None:
+        """Try every conversation, the held-out ones, too; with `skip_bad`, leave out bad ones."""
+
+        def good(talk: Talk) -> bool:
+            with self._leaving_out_bad():
+                make_sample(talk.conversation)
+                return True
+            return False
+
+        self.held_out = [talk for talk in self.held_out if good(talk)]
+        self._keep([talk for talk in self.talks if good(talk)])
 
     def texts(self) -> list[str]:
         """What is said in the conversations."""
@@ -136,12 +168,32 @@ class FileLessons:
         picked = [pool[i] for i in rng.integers(len(pool), size=self.settings.batch)]
         return [without_pictures(talk) for talk in picked] if stage == 0 else picked
 
+    @contextmanager
+    def _leaving_out_bad(self) -> Iterator[None]:
+        """Inside this block bad input is noted rather than raised, if that is wished."""
+        try:
+            yield
+        except InputError as error:
+            if not self.settings.skip_bad:
+                raise
+            self.notes.append(f"left out: {error}")
+
+    def _keep(self, talks: list[Talk]) -> None:
+        """Learn from these."""
+        self.talks = talks
+        self.with_pictures = [talk for talk in talks if talk.pictures]
+        if not self.with_pictures:
+            few = f"{len(talks)} conversations are too few to learn from"
+            raise InputError(f"{self.settings.data}: {few}")
+
     def _read(self, talk: Conversation, root: Path, side: int, pictures: list[np.ndarray]) -> Talk:
         places = sum(len(turn.pictures) for turn in talk.turns)
         if places != len(talk.images):
             raise InputError(
                 f"{talk.where}: {places} <image> in the text, {len(talk.images)} pictures"
             )
+        if len(talk.turns) < 2:
+            raise InputError(f"{talk.where}: nothing to learn, no turn is by {ASSISTANT}")
         rows = []
         for name in talk.images:
             file = file_inside(root, name, talk.where)

@@ -27,6 +27,7 @@ from minivlm.recipes.train_vlm import parts
 from minivlm.recipes.trained_vlm import TrainedVLM
 from minivlm.tensor import Array, Tensor, no_grad
 
+HABITS_FROM = 2000  # training scenes in which is counted what usually comes together
 TESTED = 300  # scenes of each number of things
 TEST_SEED = TEST + 200  # of scenes that no choice was made on
 
@@ -196,7 +197,8 @@ def accuracies(asked: Sequence[Asked], blind: bool = False) -> dict[str, dict[st
 def poll(vlm: TrainedVLM, scenes: Sequence[Scene], seen: Array, seed: int) -> list[Hallucination]:
     """POPE on the scenes' shapes, with habits counted in the scenes of training."""
     s = vlm.settings
-    training, _ = training_scenes(s.examples, s.seed, vlm.model.config.vision.image)
+    side = vlm.model.config.vision.image
+    training, _ = training_scenes(min(s.examples, HABITS_FROM), s.seed, side)
     habits = Habits.of([_shapes(scene) for scene in training], SHAPES)
     results = []
     for setting in SETTINGS:
@@ -234,6 +236,7 @@ def measure_conversations(vlm: TrainedVLM, lessons: FileLessons) -> Conversation
     Raises:
         InputError: none was held out, for there are too few.
     """
+    lessons.check(vlm.sample)
     talks = lessons.held_out
     if not talks:
         raise InputError(f"{vlm.settings.data}: too few conversations to hold one out")

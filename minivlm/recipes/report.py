@@ -7,7 +7,7 @@ from typing import Any
 
 from minivlm.data.phrases import describe
 from minivlm.files import read_json
-from minivlm.recipes.lessons import SceneLessons
+from minivlm.recipes.lessons import shown_scenes
 from minivlm.recipes.measure_vlm import fresh_scenes
 from minivlm.recipes.trained_vlm import TrainedVLM
 from minivlm.train.log import read_log
@@ -95,11 +95,11 @@ def _stages(vlm: TrainedVLM, run: Path) -> list[str]:
         if (log := read_log(run / f"stage-{number}.jsonl"))
     ]
     save_figure(stage_curves(logs), run / "stages.png")
-    lessons = SceneLessons(vlm.settings, vlm.model.config.vision.image)
+    scenes, images = shown_scenes(vlm.settings.things, vlm.model.config.vision.image)
     after = [read_json(run / f"captions-{number}.json") for number in (1, 2)]
     rows = [
         (image, (describe(scene), first, second))
-        for scene, image, first, second in zip(lessons.scenes, lessons.images, *after, strict=False)
+        for scene, image, first, second in zip(scenes, images, *after, strict=True)
     ]
     return [
         section(

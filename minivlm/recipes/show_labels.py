@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minivlm.data.chat import Conversation, Sample, training_sample, vicuna
+from minivlm.data.chat import Conversation, Sample, vicuna
 from minivlm.data.conversations import read_conversations
 from minivlm.data.draw import make_scenes
 from minivlm.data.lessons import instruction
@@ -33,23 +33,17 @@ def show_labels(
         Lines of text.
 
     Raises:
-        InputError: the data is bad.
+        InputError: the data is bad, or the count is not positive.
     """
+    if count < 1:
+        raise InputError(f"--count {count} is not positive")
     yield "tokens are divided by ·  learnt ones are " + (
         f"{LEARNT}green{PLAIN}" if colored else "in ⟦⟧"
     )
-    config = vlm.model.config
     special = vlm.tokenizer.special
     style = vicuna(special("<start>"), vlm.end) if template == "vicuna" else vlm.template
     for conversation in _conversations(data, count):
-        sample = training_sample(
-            conversation,
-            style,
-            vlm.tokenizer.encode,
-            config.image_token,
-            config.image_tokens,
-            vlm.settings.context,
-        )
+        sample = vlm.sample(conversation, style)
         learnt = int(sample.learnt.sum())
         yield ""
         yield f"{conversation.where}: {len(sample.ids)} tokens, {learnt} of them learnt"

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from minivlm.data.draw import make_scenes
+from minivlm.data.draw import LARGEST, SMALLEST, make_scenes
 from minivlm.data.phrases import caption, describe
 from minivlm.data.questions import KINDS, ask
+from minivlm.data.scenes import MOST_THINGS
 from minivlm.errors import InputError
 from minivlm.viz.sheets import contact_sheet
 from minivlm.viz.style import save_figure
 
+MOST = 100  # scenes on a sheet
 TERMINAL_COLUMNS = 48  # pixels across; each character shows two, one above the other
 
 
@@ -23,14 +25,7 @@ def show_scenes(
     Raises:
         InputError: a number is out of its range, or the file cannot be written.
     """
-    if not 1 <= count <= 100:
-        raise InputError(f"--count {count} is not in 1..100")
-    if not 48 <= size <= 384:
-        raise InputError(f"--size {size} is not in 48..384")
-    if things is not None and not 1 <= things <= 9:
-        raise InputError(f"--things {things} is not in 1..9")
-    if seed < 0:
-        raise InputError(f"--seed {seed} is negative")
+    check_scene_options(count, MOST, size, things, seed)
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
     scenes, images = make_scenes(count, seed, size, things=things)
@@ -47,6 +42,22 @@ def show_scenes(
             yield f"question   {asked[i].text} {asked[i].answer}"
         yield ""
     yield f"Drawn into {out}"
+
+
+def check_scene_options(count: int, most: int, size: int, things: int | None, seed: int) -> None:
+    """Refuse numbers that no scene can be drawn by.
+
+    Raises:
+        InputError: one is out of its range.
+    """
+    if not 1 <= count <= most:
+        raise InputError(f"--count {count} is not in 1..{most}")
+    if not SMALLEST <= size <= LARGEST:
+        raise InputError(f"--size {size} is not in {SMALLEST}..{LARGEST}")
+    if things is not None and not 1 <= things <= MOST_THINGS:
+        raise InputError(f"--things {things} is not in 1..{MOST_THINGS}")
+    if seed < 0:
+        raise InputError(f"--seed {seed} is negative")
 
 
 def terminal_picture(image: np.ndarray) -> Iterator[str]:

@@ -122,14 +122,14 @@ def run_steps(
 def measure(clip: TrainedCLIP, task: Task, folder: Path) -> list[Score]:
     """Score the model on held-out data, draw its pictures, and leave both in the folder."""
     scores = task.evaluate(clip)
-    write_json(
+    write_pictures(folder, clip, task)
+    write_json(  # last: where there are scores, all is there
         folder / "scores.json",
         [
             {"name": s.name.strip(), "value": s.value, "chance": s.chance, "count": s.count}
             for s in scores
         ],
     )
-    write_pictures(folder, clip, task)
     return scores
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minivlm.data.chat import next_token_labels, padded, training_sample
+from minivlm.data.chat import next_token_labels, padded
+from minivlm.data.lessons import PROMPT
+from minivlm.errors import InputError
 from minivlm.files import write_json
 from minivlm.models.llava import LLaVA
 from minivlm.nn.lora import lora_parameters, merge_lora
@@ -33,7 +35,6 @@ from minivlm.train.saving import load_checkpoint, save_checkpoint
 from minivlm.train.stages import Stage, Texts
 
 CHECKPOINTS = 20  # spread over a stage
-SHOWN = 6  # pictures whose captions are kept after each stage
 
 Tell = Callable[[str], None]
 
@@ -52,18 +53,20 @@ def train_vlm(settings: VlmSettings, folder: Path, tell: Tell) -> TrainedVLM:
     """
     check_folder(folder, settings, load_settings, "minivlm eval vlm")
     vlm, lessons = begin(settings)
+    if settings.lora > (width := vlm.model.config.decoder.width):
+        raise InputError(f"lora {settings.lora} is more than the width {width}")
+    lessons.check(vlm.sample)
     for note in lessons.notes:
         tell(note)
     with run_folder(folder):
-        features = vlm.look(lessons.images)
-        for number, count in enumerate(settings.steps):  # a lesson that cannot be made is said now
-            if count:
-                parts(vlm, lessons.batch(number, 0), features)
         vlm.save_config(folder)
+        features = vlm.look(lessons.images)
         for number, count in enumerate(settings.steps):
             if count:
                 stage = set_up(number, vlm.model, settings)
                 run_stage(stage, vlm, lessons, features, folder, tell)
+                if number > 0:
+                    keep_captions(number, vlm, lessons, folder, tell)
         if settings.lora:
             save_adapter(folder / "adapter.safetensors", vlm.model, settings)
             merge_lora(vlm.model.decoder)
@@ -82,6 +85,10 @@ def begin(settings: VlmSettings) -> tuple[TrainedVLM, Lessons]:
         vlm.settings = settings
         return vlm, open_lessons(settings, vlm.model.config.vision.image)
     clip = TrainedCLIP.load(Path(settings.clip))
+    if not (Path(settings.clip) / "model.safetensors").exists():  # its eye would still change
+        raise InputError(
+            f"{settings.clip}: this run is not finished; go on with minivlm train clip"
+        )
     vision = clip.model.config.vision
     model_config(settings, vision, len(SPECIALS))  # sizes that do not fit are said at once
     lessons = open_lessons(settings, vision.image)
@@ -141,10 +148,18 @@ def run_stage(
             done = step.number + 1
             if done % every == 0 or done == count or stop.requested:
                 save_checkpoint(checkpoint, vlm.model, stage.optimizer, done)
-            if stop.requested and done < count:
+            if stop.requested:
                 raise Interrupted(f"stopped in stage {stage.number} after step {done} of {count}")
-    if stage.number > 0:
-        write_json(folder / f"captions-{stage.number}.json", shown_captions(vlm, lessons))
+
+
+def keep_captions(number: int, vlm: TrainedVLM, lessons: Lessons, folder: Path, tell: Tell) -> None:
+    """Write down what the model says after a stage, unless that was done before a stop."""
+    path = folder / f"captions-{number}.json"
+    if path.exists():
+        return
+    said = vlm.answers(vlm.look(lessons.shown), [PROMPT] * len(lessons.shown))
+    write_json(path, said)
+    tell(f"What it says of a picture now: {said[0]}")
 
 
 def parts(vlm: TrainedVLM, talks: list[Talk], features: Array) -> list[Texts]:
@@ -153,21 +168,7 @@ def parts(vlm: TrainedVLM, talks: list[Talk], features: Array) -> list[Texts]:
     Raises:
         InputError: a conversation cannot be learnt from; see `training_sample`.
     """
-    config = vlm.model.config
-    samples = [
-        (
-            training_sample(
-                talk.conversation,
-                vlm.template,
-                vlm.tokenizer.encode,
-                config.image_token,
-                config.image_tokens,
-                vlm.settings.context,
-            ),
-            talk.pictures,
-        )
-        for talk in talks
-    ]
+    samples = [(vlm.sample(talk.conversation), talk.pictures) for talk in talks]
     samples.sort(key=lambda pair: len(pair[0].ids))
     made = []
     for part in even_work([len(sample.ids) for sample, _ in samples], vlm.settings.threads):
@@ -176,11 +177,6 @@ def parts(vlm: TrainedVLM, talks: list[Talk], features: Array) -> list[Texts]:
         labels = next_token_labels(ids, learnt, IGNORE)
         made.append(Texts(ids, labels, features[rows] if rows else None))
     return made
-
-
-def shown_captions(vlm: TrainedVLM, lessons: Lessons) -> list[str]:
-    """What the model says now of the first pictures that it learns from."""
-    return vlm.answers(vlm.look(lessons.images[:SHOWN]), ["describe the image."] * SHOWN)
 
 
 def save_adapter(path: Path, model: LLaVA, settings: VlmSettings) -> None:

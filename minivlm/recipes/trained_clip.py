@@ -89,9 +89,10 @@ class TrainedCLIP:
             },
         )
 
-    def save_weights(self, folder: Path) -> None:
+    def save_weights(self, folder: Path, dtype: type = np.float32) -> None:
         """Write model.safetensors, as the last thing that a run does."""
-        write_arrays(folder / "model.safetensors", self.model.state_dict(), {"format": "np"})
+        arrays = {name: array.astype(dtype) for name, array in self.model.state_dict().items()}
+        write_arrays(folder / "model.safetensors", arrays, {"format": "np"})
 
     def ids(self, texts: Sequence[str]) -> Array:
         """Token ids (B, T), padded to the longest text."""

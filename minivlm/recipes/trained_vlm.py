@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from minivlm.data.chat import Template, Turn, bare, question_ids
+from minivlm.data.chat import (
+    Conversation,
+    Sample,
+    Template,
+    Turn,
+    bare,
+    question_ids,
+    training_sample,
+)
 from minivlm.data.image import pixels
 from minivlm.data.lessons import about_picture
 from minivlm.errors import InputError
@@ -84,9 +92,10 @@ class TrainedVLM:
             },
         )
 
-    def save_weights(self, folder: Path) -> None:
+    def save_weights(self, folder: Path, dtype: type = np.float32) -> None:
         """Write model.safetensors, as the last thing that a run does."""
-        write_arrays(folder / "model.safetensors", self.model.state_dict(), {"format": "np"})
+        arrays = {name: array.astype(dtype) for name, array in self.model.state_dict().items()}
+        write_arrays(folder / "model.safetensors", arrays, {"format": "np"})
 
     @property
     def template(self) -> Template:
@@ -112,6 +121,25 @@ class TrainedVLM:
                 for i in range(0, len(images), AT_ONCE)
             ]
         return np.concatenate(parts)
+
+    def sample(self, conversation: Conversation, template: Template | None = None) -> Sample:
+        """A conversation of which the answers are learnt, cut off at the context.
+
+        Args:
+            conversation: what was said.
+            template: what stands around it; None takes the model's own.
+
+        Raises:
+            InputError: nothing of it can be learnt; see `training_sample`.
+        """
+        return training_sample(
+            conversation,
+            template or self.template,
+            self.tokenizer.encode,
+            self.model.config.image_token,
+            self.model.config.image_tokens,
+            self.settings.context,
+        )
 
     def prompt(self, turns: Sequence[Turn]) -> Array:
         """Ids (T,) up to where the next answer begins.

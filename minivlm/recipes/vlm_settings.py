@@ -6,6 +6,16 @@ from minivlm.errors import InputError
 from minivlm.models.projector import KINDS
 from minivlm.recipes.settings import MOST_SEEDS, Settings
 
+SIZES = (
+    "width",
+    "heads",
+    "layers",
+    "projector",
+    "shuffle",
+    "vision_layer",
+    "vocabulary",
+    "context",
+)
 MOST_SCENE = 4  # things in a scene that is drawn for training
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from minivlm.viz.style import FONT, GRAY, SEQUENTIAL, new_figure, wrapped
 
 PANEL = 1.9  # inches, side of a panel
 IN_A_ROW = 6
+OVERLAY = 0.5  # opacity of the colours of attention
 
 
 def answer_attention(
@@ -18,8 +21,9 @@ def answer_attention(
 ) -> Figure:
     """The picture, then once for each word with the attention that the word pays to its parts.
 
-    Each panel has its own scale, from no attention to the most; its title tells how much of all
-    attention the picture gets, the rest being paid to words.
+    Each panel has its own scale of colours, from no attention to the most; the numbers are
+    per cent of the word's attention, and its title tells how much of it the picture gets in all,
+    the rest being paid to words.
 
     Args:
         image: uint8 (S, S, 3).
@@ -48,7 +52,25 @@ def answer_attention(
             spine.set_color(GRAY)
     cells[0].set_title("the picture", fontsize=FONT)
     for axes, word, paid in zip(cells[1:], words, weights, strict=False):
-        axes.imshow(paid, cmap=SEQUENTIAL, vmin=0, vmax=paid.max(), alpha=0.65, extent=extent)
-        axes.set_title(f"{word}\n{paid.sum():.0%} to the picture", fontsize=FONT)
-    figure.suptitle(wrapped(question, 18 * columns, 2), fontsize=FONT + 1)
+        axes.imshow(paid, cmap=SEQUENTIAL, vmin=0, vmax=paid.max(), alpha=OVERLAY, extent=extent)
+        _write_shares(axes, paid, image.shape)
+        said = f"{wrapped(word, 20, 1)}\n{paid.sum():.0%} to the picture"
+        axes.set_title(said, fontsize=FONT, parse_math=False)  # a dollar is a dollar
+    title = wrapped(question, 18 * columns, 2)
+    figure.suptitle(title, fontsize=FONT + 1, parse_math=False)
     return figure
+
+
+def _write_shares(axes: Axes, paid: np.ndarray, picture: tuple[int, ...]) -> None:
+    """The attention to each part, in per cent, in the part's upper left corner."""
+    height, width = picture[0] / paid.shape[0], picture[1] / paid.shape[1]
+    for (row, column), share in np.ndenumerate(paid):
+        axes.text(
+            (column + 0.06) * width,
+            (row + 0.06) * height,
+            f"{share:.0%}",
+            color="white",
+            fontsize=FONT * 2 / max(2, paid.shape[1] - 1),
+            va="top",
+            path_effects=[withStroke(linewidth=1.5, foreground="black")],
+        )

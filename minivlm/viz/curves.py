@@ -75,10 +75,11 @@ def stage_curves(logs: Sequence[tuple[str, Sequence[Mapping[str, float]]]]) -> F
             f"{smoothed(loss)[-1]:.3f}",
             (steps[-1], smoothed(loss)[-1]),
             textcoords="offset points",
-            xytext=(0, 8),
+            xytext=(0, 22),
             ha="right",
             color=ORANGE,
             fontweight="bold",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     panels[0].set_ylabel("nats a token that is learnt")
     return figure

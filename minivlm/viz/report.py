@@ -131,4 +131,4 @@ def cards(answers: Sequence[tuple[np.ndarray, str, str, str]]) -> str:
 
 def write_page(path: Path, title: str, body: Sequence[str]) -> None:
     """Write a page, atomically."""
-    write_bytes(path, page(title, body).encode())
+    write_bytes(path, page(title, body).encode("utf-8", "backslashreplace"))

@@ -34,7 +34,7 @@ def contact_sheet(images: np.ndarray, captions: Sequence[str], columns: int = 4)
     for axes, image, caption in zip(cells, images, captions, strict=False):
         _show(axes, image)
         words = wrapped(caption, CAPTION_COLUMNS, CAPTION_LINES)
-        axes.set_xlabel(words, fontsize=FONT - 1.5, labelpad=4)
+        axes.set_xlabel(words, fontsize=FONT - 1.5, labelpad=4, parse_math=False)
     return figure
 
 
@@ -65,7 +65,8 @@ def retrieval_grid(
     grid = figure.subplots(len(queries), top + 1, squeeze=False, width_ratios=[1.6] + [1] * top)
     for row, query, cosines, answers in zip(grid, queries, similarity, right, strict=True):
         row[0].set_axis_off()
-        row[0].text(0, 0.5, wrapped(query, 30, 6), va="center", fontsize=FONT)
+        words = wrapped(query, 30, 6)
+        row[0].text(0, 0.5, words, va="center", fontsize=FONT, parse_math=False)
         for axes, i in zip(row[1:], np.argsort(-cosines, kind="stable"), strict=False):
             _show(axes, images[i])
             axes.set_title(f"{cosines[i]:+.2f}{' ✓' if answers[i] else ''}", fontsize=FONT)

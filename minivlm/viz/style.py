@@ -22,7 +22,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def wrapped(text: str, columns: int, lines: int) -> str:
     """Text broken into lines of some columns; what does not fit into the lines ends in "…"."""
-    parts = textwrap.wrap(text, columns) or [""]
+    drawable = text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair is not
+    parts = textwrap.wrap(drawable, columns) or [""]
     if len(parts) > lines:
         parts = [*parts[: lines - 1], parts[lines - 1][: columns - 1].rstrip() + "…"]
     return "\n".join(parts)
