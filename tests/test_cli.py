@@ -288,3 +288,21 @@ def test_bench_without_torch_says_what_to_install(monkeypatch, capsys):
 
     with pytest.raises(InputError, match=r"pip install \"minivlm\[reference\]\""):
         child("torch", 1)
+
+
+def test_scenes_become_files_that_both_kinds_of_training_read(tmp_path, capsys):
+    from minivlm.data.conversations import read_conversations
+
+    folder = tmp_path / "scenes"
+    assert main(["scenes", "--folder", str(folder), "--count", "3", "--size", "48"]) == 0
+    names = sorted(path.name for path in folder.iterdir())
+    pictures = [f"000{i}.{kind}" for i in range(3) for kind in ("png", "txt")]
+    assert names == sorted([*pictures, "conversations.json"])
+    assert main(["check-data", str(folder)]) == 0
+    assert "3 captions of 3 pictures" in capsys.readouterr().out
+    talks = list(read_conversations(folder / "conversations.json"))
+    assert [talk.images for talk in talks] == [("0000.png",), ("0001.png",), ("0002.png",)]
+    assert all(len(talk.turns) == 8 for talk in talks)
+    assert all(talk.turns[0].pictures == (0,) for talk in talks)
+    assert "not an empty folder" in fails(capsys, "scenes", "--folder", folder)
+    assert "--count 10001" in fails(capsys, "scenes", "--folder", tmp_path, "--count", "10001")
