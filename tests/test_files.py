@@ -43,3 +43,9 @@ def test_what_is_no_json_is_an_error_that_names_the_file(tmp_path, content, sent
 def test_a_missing_file_is_an_error_that_names_it(tmp_path):
     with pytest.raises(InputError, match=r"value\.json: No such file"):
         read_json(tmp_path / "value.json")
+
+
+def test_half_a_surrogate_pair_is_written_as_json_writes_it(tmp_path):
+    write_json(tmp_path / "value.json", {"text": "Löwe \ud83d"})
+    assert "Löwe \\ud83d" in (tmp_path / "value.json").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "value.json") == {"text": "Löwe \ud83d"}

@@ -1,4 +1,5 @@
 import json
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -123,6 +124,40 @@ def test_a_batch_is_padded_and_labels_are_the_tokens_that_follow():
         np.testing.assert_array_equal(labels[row, at], ids[row, at + 1])
         assert decode(labels[row, at]) == ("b<2>", "cd<2>")[row]
         assert ids[row, at[0]] == 4  # the first is predicted from the token before the answer
+
+
+TANGLED = st.lists(st.sampled_from([IMAGE, "<", "image", ">", "a", "ä", "\n"]), max_size=9)
+
+
+@given(TANGLED.map("".join))
+def test_a_marked_turn_keeps_every_letter_and_every_place(text):
+    turn = Turn.marked(USER, text)
+    assert IMAGE.join(turn.parts()) == text
+    assert "".join(turn.parts()) == turn.text
+    assert len(turn.pictures) == text.count(IMAGE)
+    assert list(turn.pictures) == sorted(turn.pictures)
+    assert not any(IMAGE in part for part in turn.parts())
+
+
+@given(st.lists(st.text("ab<image>", max_size=8), min_size=1, max_size=5))
+def test_parts_are_what_was_put_between_pictures(between):
+    ends = list(accumulate(map(len, between)))
+    turn = Turn(USER, "".join(between), tuple(ends[:-1]))
+    assert turn.parts() == between
+
+
+@pytest.mark.parametrize("text", [IMAGE, f"{IMAGE}{IMAGE}", f"a {IMAGE}"])
+def test_what_looks_like_a_mark_is_text_where_no_file_said_it(text):
+    assert Turn(USER, text).parts() == [text]
+    talk = Conversation((Turn(USER, text), Turn(ASSISTANT, "b")), (), "typed by a user")
+    assert decode(sample(talk).ids) == f"<1><3>{text}<4>b<2>"
+
+
+def test_a_mark_that_appears_when_another_is_taken_out_is_text():
+    turn = Turn.marked(USER, "<ima<image>ge>")
+    assert (turn.text, turn.pictures) == (IMAGE, (4,))
+    talk = Conversation((turn, Turn(ASSISTANT, "b")), ("1",), "data.json, line 7")
+    assert decode(sample(talk).ids) == "<1><3><ima<9><9><9>ge><4>b<2>"
 
 
 # Files.

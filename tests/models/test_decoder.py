@@ -8,7 +8,7 @@ from minivlm.gradcheck import gradcheck
 from minivlm.models.decoder import Decoder, DecoderConfig
 from minivlm.nn.causal import KeyValues
 from minivlm.ops.losses import cross_entropy
-from minivlm.tensor import no_grad
+from minivlm.tensor import Tensor, no_grad
 
 CONFIG = DecoderConfig(vocabulary=30, width=24, heads=6, key_heads=2, layers=2, hidden=40)
 VARIANTS = [
@@ -89,6 +89,28 @@ def test_in_a_padded_batch_each_text_is_as_alone(changes):
             np.testing.assert_allclose(batched[row, 9 - text.size :], alone, rtol=1e-5, atol=1e-5)
             both = np.concatenate([first[row], rest[row]])[9 - text.size :]
             np.testing.assert_allclose(both, alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_attention_maps_are_what_each_position_gathered(changes):
+    decoder = model(np.float64, **changes)
+    x = start = decoder.embed(some_ids())
+    maps = decoder.attention_maps(x)
+    assert len(maps) == len(decoder.blocks)
+    angles = decoder.angles(9, 9, None, x)
+    with no_grad():
+        for block, P in zip(decoder.blocks, maps, strict=True):
+            assert P.shape == (2, 6, 9, 9)
+            np.testing.assert_allclose(P.sum(-1), 1, rtol=1e-12)
+            assert not P[..., ~np.tri(9, dtype=bool)].any()
+            h = block.norm1(x)
+            values = block.attn.v(h).data.reshape(2, 9, decoder.config.key_heads, 4)
+            values = values.repeat(6 // decoder.config.key_heads, axis=2)
+            gathered = np.einsum("bhts,bshc->bthc", P, values).reshape(2, 9, 24)
+            expected = block.attn.out(Tensor(gathered)).data
+            np.testing.assert_allclose(block.attn(h, angles).data, expected, rtol=1e-10)
+            x = block(x, angles)
+        np.testing.assert_array_equal(decoder.final_norm(x).data, decoder.features(start).data)
 
 
 def test_memory_doubles_and_keeps_what_it_has():

@@ -9,7 +9,7 @@ from minivlm.models.llava import LLaVA, LLaVAConfig
 from minivlm.models.projector import Projector, ProjectorConfig, pixel_shuffle, pooled
 from minivlm.models.vit import ViTConfig
 from minivlm.nn.module import freeze
-from minivlm.ops.losses import cross_entropy
+from minivlm.ops.losses import IGNORE, cross_entropy
 from minivlm.tensor import Tensor
 from tests.models.test_decoder import CONFIG as DECODER
 
@@ -20,6 +20,8 @@ PROJECTORS = {
     "linear": {"kind": "linear"},
     "mlp, shuffled": {"shuffle": 2},
     "mlp, pooled, positions": {"pool": 2, "positions": True},
+    "linear, normed": {"kind": "linear", "norm": True},
+    "mlp, shuffled, normed, positions": {"shuffle": 2, "norm": True, "positions": True},
     "perceiver": {"kind": "perceiver", "latents": 3},
     "perceiver, shuffled": {"kind": "perceiver", "latents": 2, "shuffle": 4, "positions": True},
 }
@@ -63,6 +65,34 @@ def test_shuffled_and_pooled_patches_are_neighbours():
         [10, 11, 14, 15],
     ]
     assert pooled(x, 4, 2).data[0, :, 0].tolist() == [2.5, 4.5, 10.5, 12.5]
+
+
+def root_mean_square(words):
+    return np.sqrt((words * words).mean(-1))
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "perceiver"])
+def test_a_norm_gives_soft_words_an_even_size_whatever_the_size_of_the_features(kind):
+    config = replace(MLP, kind=kind, norm=True)
+    projector = Projector(config, np.random.default_rng(0)).astype(np.float64)
+    x = rng.standard_normal((2, 16, 12))
+    for scale in (0.1, 1, 100):
+        words = projector(Tensor(scale * x)).data
+        np.testing.assert_allclose(root_mean_square(words), 1, atol=0.01)
+    projector.norm = None
+    if kind != "perceiver":  # whose own last norm evens them out
+        sizes = [root_mean_square(projector(Tensor(s * x)).data).mean() for s in (1, 100)]
+        assert sizes[1] > 50 * sizes[0]
+
+
+def test_positions_are_added_last_and_tell_equal_patches_apart():
+    config = replace(MLP, shuffle=2, norm=True, positions=True)
+    projector = Projector(config, np.random.default_rng(0)).astype(np.float64)
+    same = np.broadcast_to(rng.standard_normal(12), (1, 16, 12))
+    words = projector(Tensor(same)).data[0] - projector.positions.data
+    np.testing.assert_allclose(words, words[:1].repeat(4, 0), rtol=1e-12)
+    np.testing.assert_allclose(root_mean_square(words), 1, atol=1e-3)
+    assert root_mean_square(projector.positions.data).mean() == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize("name", PROJECTORS)
@@ -109,6 +139,50 @@ def test_a_text_without_pictures_is_the_language_models():
     model = llava()
     ids = np.array([[1, 4, 7]])
     np.testing.assert_array_equal(model(ids).data, model.decoder(ids).data)
+
+
+def some_labels(ids):
+    """A few tokens here, more there, and in one text none are to be learnt."""
+    labels = np.full_like(ids, IGNORE)
+    labels[0, [1, 4]] = [7, 29]
+    labels[1, 4:] = rng.integers(0, 30, labels.shape[1] - 4)
+    return labels
+
+
+@pytest.mark.parametrize("name", PROJECTORS)
+def test_the_loss_is_the_cross_entropy_of_what_is_to_be_learnt(name):
+    short, whole = (llava(name, np.float64) for _ in range(2))
+    ids, pixels = batch(short, np.float64)
+    labels = some_labels(ids)
+    loss = short.loss(ids, labels, short.see(pixels))
+    expected = cross_entropy(whole(ids, pixels), labels)
+    assert loss.shape == ()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    loss.backward()
+    expected.backward()
+    others = whole.named_parameters()
+    for parameter, p in short.named_parameters().items():
+        grad = others[parameter].grad
+        assert (p.grad is None) == (grad is None), parameter
+        if grad is not None:
+            np.testing.assert_allclose(p.grad, grad, rtol=1e-9, atol=1e-12, err_msg=parameter)
+
+
+def test_the_loss_of_texts_alone_needs_no_pictures():
+    model = llava(dtype=np.float64)
+    ids = np.array([[1, 4, 7, 8], [1, 9, 3, 0]])
+    labels = np.array([[IGNORE, 7, 8, IGNORE], [IGNORE, 3, IGNORE, IGNORE]])
+    expected = cross_entropy(model.decoder(ids), labels).item()
+    assert model.loss(ids, labels).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_batch_of_which_nothing_is_to_be_learnt_is_refused():
+    model = llava()
+    ids, pixels = batch(model)
+    with pytest.raises(ValueError, match="no token of the batch is to be learnt"):
+        model.loss(ids, np.full_like(ids, IGNORE), model.see(pixels))
+    with pytest.raises(ValueError, match="12 image tokens in the text, 0 soft words"):
+        model.loss(ids, some_labels(ids))
 
 
 def test_the_first_stage_trains_the_projector_alone():

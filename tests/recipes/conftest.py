@@ -5,12 +5,27 @@ import pytest
 from PIL import Image
 
 from minivlm.recipes.settings import ClipSettings
-from tests.recipes.small import SMALL
+from minivlm.recipes.train_clip import train_clip
+from minivlm.recipes.vlm_settings import VlmSettings
+from tests.recipes.small import SMALL, SMALL_VLM
 
 
 @pytest.fixture
 def small():
     return ClipSettings("scenes", **SMALL)
+
+
+@pytest.fixture(scope="session")
+def clip_run(tmp_path_factory):
+    """The folder of two towers that were hardly trained, to look at and not to touch."""
+    folder = tmp_path_factory.mktemp("runs") / "clip"
+    train_clip(ClipSettings("scenes", **SMALL), folder, lambda sentence: None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_vlm(clip_run):
+    return VlmSettings("scenes", clip=str(clip_run), **SMALL_VLM)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from minivlm.viz.curves import smoothed, training_curves
+from minivlm.viz.curves import smoothed, stage_curves, training_curves
 from minivlm.viz.sheets import contact_sheet, retrieval_grid
 from minivlm.viz.similarity import diagonal_means, similarity_moments
 from minivlm.viz.style import GREEN, new_figure, save_figure, wrapped
@@ -45,6 +45,34 @@ def test_the_smoothed_curve_begins_at_the_first_value_and_follows():
 def test_curves_of_nothing_are_an_error():
     with pytest.raises(ValueError, match="without steps"):
         training_curves([], 1.0)
+
+
+def test_each_stage_has_its_curve_and_all_have_one_scale():
+    logs = [("reading", log(4)), ("alignment", log(2)), ("instruction", log(3))]
+    figure = stage_curves(logs)
+    assert [axes.get_title() for axes in figure.axes] == ["reading", "alignment", "instruction"]
+    for axes, (_, lines) in zip(figure.axes, logs, strict=True):
+        raw, mean = axes.get_lines()
+        losses = [line["loss"] for line in lines]
+        assert list(raw.get_xdata()) == [line["number"] + 1 for line in lines]
+        assert list(raw.get_ydata()) == losses
+        assert list(mean.get_ydata()) == list(smoothed(np.array(losses)))
+        assert [text.get_text() for text in axes.texts] == [f"{mean.get_ydata()[-1]:.3f}"]
+        assert axes.get_yscale() == "log"
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
+    assert figure.axes[0].get_ylabel() == "nats a token that is learnt"
+
+
+def test_one_stage_alone_has_a_curve_too(tmp_path):
+    figure = stage_curves([("reading", log(3))])
+    save_figure(figure, tmp_path / "stages.png")
+    assert len(figure.axes) == 1
+
+
+@pytest.mark.parametrize("logs", [[], [("reading", [])], [("reading", log(2)), ("alignment", [])]])
+def test_stages_without_steps_are_an_error(logs):
+    with pytest.raises(ValueError, match="without steps"):
+        stage_curves(logs)
 
 
 def test_each_moment_shows_its_matrix_in_one_scale():
@@ -109,6 +137,16 @@ def test_long_words_end_in_a_sign():
     assert wrapped("one two three", 7, 3) == "one two\nthree"
     assert wrapped("one two three four five", 7, 2) == "one two\nthree…"
     assert wrapped("", 7, 2) == ""
+    assert wrapped("half a pair: \ud83d", 30, 2) == r"half a pair: \ud83d"
+
+
+def test_a_dollar_in_a_caption_is_a_dollar(tmp_path):
+    words = [r"$5 or $\frac$", "half a pair: \ud83d"]
+    sheet = contact_sheet(pictures(2), words)
+    grid = retrieval_grid(words, pictures(2), np.eye(2), np.eye(2, dtype=bool))
+    for name, figure in (("sheet.png", sheet), ("grid.png", grid)):
+        save_figure(figure, tmp_path / name)  # reads the words
+    assert sheet.axes[0].get_xlabel() == grid.axes[0].texts[0].get_text() == words[0]
 
 
 def test_captions_do_not_run_into_each_other(tmp_path):
