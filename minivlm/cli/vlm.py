@@ -179,7 +179,7 @@ def train_vlm(options: argparse.Namespace) -> None:
             setattr(options, name, str(Path(getattr(options, name)).resolve()))
     given = {f.name: getattr(options, f.name, None) for f in fields(VlmSettings)}
     given = {name: value for name, value in given.items() if value is not None}
-    if options.start:
+    if options.start and not options.clip:
         there = load_settings(Path(options.start)).to_json()
         for name in SIZES:
             if name in given:
@@ -188,7 +188,11 @@ def train_vlm(options: argparse.Namespace) -> None:
             given[name] = there[name]
     settings = VlmSettings(**given)
     train_vlm(settings, folder, tell=print)
-    eval_vlm(folder, None, tell=print)
+    try:
+        eval_vlm(folder, None, tell=print)
+    except InputError as error:  # such as too few conversations: the model is good all the same
+        print(f"\nNot measured: {error}")
+    print(f"Model and logs are in {folder}")
 
 
 def eval_vlm(options: argparse.Namespace) -> None:
@@ -211,6 +215,8 @@ def ask_command(options: argparse.Namespace) -> int:
         )
     except ValueError as error:
         raise InputError(str(error)) from None
+    if options.seed < 0:
+        raise InputError(f"seed {options.seed} is negative")
     rng = np.random.default_rng(options.seed)
     vlm = TrainedVLM.load(options.model)
     chat = Chat(vlm, read_picture(vlm, options.picture), sampling, rng)

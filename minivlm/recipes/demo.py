@@ -136,10 +136,14 @@ def answers(folder: Path, tested: int, tell: Tell) -> None:
         tell(line)
     chosen = examples(measured.asked)
     scenes, images = fresh_scenes(vlm, things, tested, measured.seed)
-    write_json(folder / "vlm" / "examples.json", [asdict(asked) for asked in chosen])
+    write_json(
+        folder / "vlm" / "examples.json",
+        {"seed": measured.seed, "tested": tested, "asked": [asdict(asked) for asked in chosen]},
+    )
     write_json(folder / "vlm" / "tables.json", lines)
     full = next(i for i, scene in enumerate(scenes) if len(scene.things) == things)
     chat = Chat(vlm, images[full])
     tell(f"\n{PROMPT} {''.join(chat.ask(PROMPT))}")
-    chat.write_attention(folder / "vlm" / "attention.png")
+    if chat.turns[-1].text:
+        chat.write_attention(folder / "vlm" / "attention.png")
     write_json(folder / "vlm" / "scores.json", measured.to_json())

@@ -131,13 +131,9 @@ def _measured(vlm: TrainedVLM, run: Path) -> list[str]:
                 "guessed from the question alone is not sight."
             ),
             table(*_vqa_table(scores)),
-            _cards(vlm, run, scores["test_seed"]),
+            _cards(vlm, run),
         ),
-        section(
-            "6. Where an answer comes from",
-            text("What each word of the answer paid attention to, mean over blocks and heads."),
-            figure(run / "attention.png", "Attention of the answer's words to the picture."),
-        ),
+        *_attention(run / "attention.png"),
         section(
             "7. Does it make things up?",
             text(
@@ -173,6 +169,19 @@ def _measured(vlm: TrainedVLM, run: Path) -> list[str]:
     ]
 
 
+def _attention(drawn: Path) -> list[str]:
+    """Nothing where it was not drawn, for the answer was empty."""
+    if not drawn.exists():
+        return []
+    return [
+        section(
+            "6. Where an answer comes from",
+            text("What each word of the answer paid attention to, mean over blocks and heads."),
+            figure(drawn, "Attention of the answer's words to the picture."),
+        )
+    ]
+
+
 def _vqa_table(scores: dict[str, Any]) -> tuple[list[str], list[list[str | float | None]]]:
     seen, unseen = scores["vqa"], scores["vqa_unseen_pairs"]
     blind = scores["vqa_without_picture"]
@@ -190,10 +199,12 @@ def _vqa_table(scores: dict[str, Any]) -> tuple[list[str], list[list[str | float
     return [*header, "unseen pairs", "no picture"], rows
 
 
-def _cards(vlm: TrainedVLM, run: Path, seed: int) -> str:
+def _cards(vlm: TrainedVLM, run: Path) -> str:
     chosen = read_json(run / "examples.json")
-    count = read_json(run / "scores.json")["captions"]["count"] // vlm.settings.things
-    _, images = fresh_scenes(vlm, vlm.settings.things, count, seed)
+    _, images = fresh_scenes(vlm, vlm.settings.things, chosen["tested"], chosen["seed"])
     return cards(
-        [(images[a["picture"]], a["question"], a["answer"], a["reference"]) for a in chosen]
+        [
+            (images[asked["picture"]], asked["question"], asked["answer"], asked["reference"])
+            for asked in chosen["asked"]
+        ]
     )

@@ -9,9 +9,11 @@ import numpy as np
 from minivlm.data.chat import Turn
 from minivlm.data.phrases import describe
 from minivlm.data.scenes import SHAPES, Scene, Thing
+from minivlm.recipes.settings import ClipSettings
+from minivlm.recipes.trained_clip import TrainedCLIP
 from minivlm.recipes.trained_vlm import TrainedVLM
 from minivlm.tensor import Array
-from tests.recipes.small import untrained_vlm
+from tests.recipes.small import SMALL, untrained_vlm
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
 
@@ -76,6 +78,15 @@ def saved(vlm: TrainedVLM, folder: Path) -> Path:
     folder.mkdir(parents=True)
     vlm.save_config(folder)
     vlm.save_weights(folder)
+    return folder
+
+
+def untrained_towers(folder: Path) -> Path:
+    """The run folder of two towers that were never trained."""
+    folder.mkdir(parents=True)
+    clip = TrainedCLIP.untrained(ClipSettings("scenes", **SMALL), ["a red star"])
+    clip.save_config(folder)
+    clip.save_weights(folder)
     return folder
 
 

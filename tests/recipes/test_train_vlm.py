@@ -55,7 +55,7 @@ def test_a_run_leaves_a_model_with_a_log_a_checkpoint_and_captions_of_each_stage
     last = read_json(folder / "captions-2.json")
     assert last == vlm.answers(seen, [PROMPT] * SHOWN)
     assert len(read_json(folder / "captions-1.json")) == SHOWN
-    assert said[-1] == f"It says of a picture that it does not learn from: {last[0]}"
+    assert said[-1] == f"What it says of a picture now: {last[0]}"
     words = "\n".join(said)
     assert f"Stage 1, alignment: only the projector ({vlm.model.projector.size():,} para" in words
     assert "Stage 0, reading: the language model" in words
