@@ -17,14 +17,14 @@ import numpy as np
 
 from minivlm.data.image import pixels
 from minivlm.errors import InputError
-from minivlm.files import read_json, write_json
 from minivlm.models.clip import CLIP, CLIPConfig
 from minivlm.models.text import TextConfig
 from minivlm.models.vit import ViTConfig
 from minivlm.ops.normalize import unit_length
+from minivlm.recipes.run_files import read_config, write_config, write_weights
 from minivlm.recipes.settings import ClipSettings
 from minivlm.tensor import Array, no_grad
-from minivlm.tensorfile import read_arrays, write_arrays
+from minivlm.tensorfile import read_arrays
 from minivlm.tokenizers.bpe import BPE
 from minivlm.train.saving import MODEL, with_prefix
 
@@ -60,7 +60,7 @@ class TrainedCLIP:
         Raises:
             InputError: the folder holds no run, or a file in it is damaged.
         """
-        config, path = _read_config(folder), folder / "config.json"
+        config, path = read_config(folder, MODEL_TYPE), folder / "config.json"
         settings = ClipSettings.from_json(config.get("settings"), str(path))
         tokenizer = BPE.load(folder / "tokenizer.json")
         model = CLIP(_parsed_config(config.get("model"), str(path)), np.random.default_rng(0))
@@ -74,25 +74,17 @@ class TrainedCLIP:
         Raises:
             InputError: the folder holds no run, or its config.json is damaged.
         """
-        value = _read_config(folder).get("settings")
+        value = read_config(folder, MODEL_TYPE).get("settings")
         return ClipSettings.from_json(value, str(folder / "config.json"))
 
     def save_config(self, folder: Path) -> None:
         """Write config.json and tokenizer.json."""
-        self.tokenizer.save(folder / "tokenizer.json")
-        write_json(
-            folder / "config.json",
-            {
-                "model_type": MODEL_TYPE,
-                "settings": self.settings.to_json(),
-                "model": asdict(self.model.config),
-            },
-        )
+        sizes = asdict(self.model.config)
+        write_config(folder, MODEL_TYPE, self.tokenizer, self.settings, sizes)
 
     def save_weights(self, folder: Path, dtype: type = np.float32) -> None:
         """Write model.safetensors, as the last thing that a run does."""
-        arrays = {name: array.astype(dtype) for name, array in self.model.state_dict().items()}
-        write_arrays(folder / "model.safetensors", arrays, {"format": "np"})
+        write_weights(folder, self.model, dtype)
 
     def ids(self, texts: Sequence[str]) -> Array:
         """Token ids (B, T), padded to the longest text."""
@@ -131,18 +123,6 @@ def model_config(settings: ClipSettings, vocabulary: int, end: int) -> CLIPConfi
         text=TextConfig(vocabulary, s.context, s.width, s.heads, s.text_layers, end),
         embed=s.embed,
     )
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    path = folder / "config.json"
-    if not path.exists():
-        raise InputError(f"{folder}: not a run folder, it has no config.json")
-    config = read_json(path)
-    if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
-        raise InputError(f'{path}: "model_type" is not "{MODEL_TYPE}"')
-    return config
 
 
 def _parsed_config(value: Any, source: str) -> CLIPConfig:

@@ -27,15 +27,15 @@ from minivlm.data.chat import (
 from minivlm.data.image import pixels
 from minivlm.data.lessons import about_picture
 from minivlm.errors import InputError
-from minivlm.files import read_json, write_json
 from minivlm.models.decoder import DecoderConfig
 from minivlm.models.generate import Sampling, generate
 from minivlm.models.llava import LLaVA, LLaVAConfig
 from minivlm.models.projector import ProjectorConfig
 from minivlm.models.vit import ViTConfig
+from minivlm.recipes.run_files import read_config, write_config, write_weights
 from minivlm.recipes.vlm_settings import VlmSettings
 from minivlm.tensor import Array, Tensor, no_grad
-from minivlm.tensorfile import read_arrays, write_arrays
+from minivlm.tensorfile import read_arrays
 from minivlm.tokenizers.bpe import BPE
 
 MODEL_TYPE = "minivlm-llava"
@@ -65,7 +65,7 @@ class TrainedVLM:
         Raises:
             InputError: the folder holds no such run or an unfinished one, or a file is damaged.
         """
-        config, path = read_config(folder), folder / "config.json"
+        config, path = read_config(folder, MODEL_TYPE), folder / "config.json"
         settings = VlmSettings.from_json(config.get("settings"), str(path))
         tokenizer = BPE.load(folder / "tokenizer.json")
         if tokenizer.specials != SPECIALS:
@@ -82,20 +82,12 @@ class TrainedVLM:
 
     def save_config(self, folder: Path) -> None:
         """Write config.json and tokenizer.json."""
-        self.tokenizer.save(folder / "tokenizer.json")
-        write_json(
-            folder / "config.json",
-            {
-                "model_type": MODEL_TYPE,
-                "settings": self.settings.to_json(),
-                "model": asdict(self.model.config),
-            },
-        )
+        sizes = asdict(self.model.config)
+        write_config(folder, MODEL_TYPE, self.tokenizer, self.settings, sizes)
 
     def save_weights(self, folder: Path, dtype: type = np.float32) -> None:
         """Write model.safetensors, as the last thing that a run does."""
-        arrays = {name: array.astype(dtype) for name, array in self.model.state_dict().items()}
-        write_arrays(folder / "model.safetensors", arrays, {"format": "np"})
+        write_weights(folder, self.model, dtype)
 
     @property
     def template(self) -> Template:
@@ -266,24 +258,6 @@ def model_config(settings: VlmSettings, vision: ViTConfig, vocabulary: int) -> L
     )
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a run folder of a talking model.
-
-    Raises:
-        InputError: there is none, or it is of another kind of run.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    path = folder / "config.json"
-    if not path.exists():
-        raise InputError(f"{folder}: not a run folder, it has no config.json")
-    config = read_json(path)
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != MODEL_TYPE:
-        raise InputError(f'{path}: "model_type" is {kind!r}, not "{MODEL_TYPE}"')
-    return config
-
-
 def _parsed_config(value: Any, source: str) -> LLaVAConfig:
     try:
         parts = dict(value)
@@ -302,6 +276,10 @@ def _parsed_config(value: Any, source: str) -> LLaVAConfig:
 
 
 def load_settings(folder: Path) -> VlmSettings:
-    """The settings of the run in a folder; see `read_config`."""
-    value = read_config(folder).get("settings")
+    """The settings of the run in a folder.
+
+    Raises:
+        InputError: the folder holds no such run, or its config.json is damaged.
+    """
+    value = read_config(folder, MODEL_TYPE).get("settings")
     return VlmSettings.from_json(value, str(folder / "config.json"))

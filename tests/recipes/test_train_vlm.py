@@ -268,7 +268,9 @@ def test_a_folder_of_the_other_kind_is_refused(run, clip_run, small_vlm, tmp_pat
         lambda: train_clip(towers, folder, quiet),
         lambda: train_vlm(replace(small_vlm, clip=str(folder)), tmp_path / "run", quiet),
     ):
-        with pytest.raises(InputError, match=r'config\.json: "model_type" is not "minivlm-clip"'):
+        with pytest.raises(
+            InputError, match='"model_type" is \'minivlm-llava\', not "minivlm-clip"'
+        ):
             mistake()
     assert not (tmp_path / "run").exists()
 
