@@ -18,7 +18,7 @@ from minivlm.data.lessons import PROMPT
 from minivlm.files import read_json, write_json
 from minivlm.recipes.eval_vlm import examples, tables
 from minivlm.recipes.folders import check_same
-from minivlm.recipes.measure_vlm import TESTED, fresh_scenes, measure_vlm
+from minivlm.recipes.measure_vlm import fresh_scenes, measure_vlm
 from minivlm.recipes.report import write_report
 from minivlm.recipes.settings import ClipSettings, defaults_for
 from minivlm.recipes.tasks import open_task
@@ -31,6 +31,8 @@ from minivlm.recipes.vlm_settings import VlmSettings
 from minivlm.train.run import run_folder
 
 QUICK_STEPS = 500  # of the two towers, where they are all there is
+STEPS, SCENES = 1200, 16000  # of the two towers, where their eye is to learn to talk
+TESTED = 150  # scenes of each number of things
 
 Tell = Callable[[str], None]
 
@@ -55,8 +57,9 @@ class Plan:
         towers = replace(defaults_for("scenes"), seed=seed)
         if quick:
             return cls(replace(towers, steps=QUICK_STEPS), None)
+        towers = replace(towers, steps=STEPS, examples=SCENES)
         eye = str((folder / "clip").resolve())
-        return cls(towers, VlmSettings("scenes", clip=eye, seed=seed))
+        return cls(towers, VlmSettings("scenes", clip=eye, seed=seed, examples=SCENES))
 
 
 def demo(folder: Path, plan: Plan, tell: Tell) -> None:

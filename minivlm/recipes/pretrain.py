@@ -13,6 +13,7 @@ import numpy as np
 
 from minivlm.files import read_json, write_json
 from minivlm.recipes.demo import Plan, demo
+from minivlm.recipes.measure_vlm import TESTED
 from minivlm.recipes.pretrained import PRETRAINED_CLIP, PRETRAINED_VLM
 from minivlm.recipes.settings import defaults_for
 from minivlm.recipes.trained_clip import TrainedCLIP
@@ -54,7 +55,7 @@ def shipped_plan(folder: Path, seed: int) -> Plan:
         alignment_steps=300,
         instruction_steps=15000,
     )
-    return Plan(towers, vlm)
+    return Plan(towers, vlm, TESTED)
 
 
 def pack_clip(run: Path, folder: Path) -> None:

@@ -60,10 +60,10 @@ class VlmSettings(Settings):
     threads: int = 2
     reading_steps: int = 400
     alignment_steps: int = 150
-    instruction_steps: int = 3500
+    instruction_steps: int = 4500
     batch: int = 80
     turns: int = 3
-    things: int = 2
+    things: int = MOST_SCENE
     reading_lr: float = 0.01
     alignment_lr: float = 0.02
     instruction_lr: float = 0.01

@@ -23,6 +23,7 @@ SMALL = {
 }
 
 SMALL_VLM = {
+    "things": 2,
     "reading_steps": 3,
     "alignment_steps": 3,
     "instruction_steps": 5,

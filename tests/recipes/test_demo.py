@@ -20,7 +20,6 @@ from minivlm.recipes import eval_vlm, train_clip
 from minivlm.recipes.demo import Plan, demo
 from minivlm.recipes.lessons import shown_scenes
 from minivlm.recipes.measure_vlm import TEST_SEED, fresh_scenes, measure_vlm
-from minivlm.recipes.measure_vlm import TESTED as TESTED_USUALLY
 from minivlm.recipes.report import write_report
 from minivlm.recipes.settings import ClipSettings, defaults_for
 from minivlm.recipes.trained_vlm import TrainedVLM
@@ -299,9 +298,10 @@ def test_a_folder_in_use_is_refused(copy):
 
 def test_the_usual_plan_is_a_model_on_the_eye_of_its_own_towers(tmp_path):
     plan = Plan.usual(tmp_path / "demo", 5, quick=False)
-    assert plan.clip == replace(defaults_for("scenes"), seed=5)
-    assert plan.vlm == VlmSettings("scenes", clip=str(tmp_path / "demo" / "clip"), seed=5)
-    assert plan.tested == TESTED_USUALLY
+    sizes = {"seed": 5, "examples": recipe.SCENES}
+    assert plan.clip == replace(defaults_for("scenes"), steps=recipe.STEPS, **sizes)
+    assert plan.vlm == VlmSettings("scenes", clip=str(tmp_path / "demo" / "clip"), **sizes)
+    assert plan.tested == recipe.TESTED
     assert not (tmp_path / "demo").exists()
 
 
@@ -309,7 +309,7 @@ def test_the_quick_plan_is_the_towers_alone_with_fewer_steps(tmp_path):
     plan = Plan.usual(tmp_path, 0, quick=True)
     assert plan.vlm is None
     assert plan.clip.steps == recipe.QUICK_STEPS < Plan.usual(tmp_path, 0, False).clip.steps
-    assert replace(plan.clip, steps=800) == defaults_for("scenes")
+    assert replace(plan.clip, steps=defaults_for("scenes").steps) == defaults_for("scenes")
 
 
 def test_a_relative_folder_gives_the_same_eye_wherever_it_is_run_from(tmp_path, monkeypatch):
