@@ -6,8 +6,7 @@ from the question alone is not sight.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from minivlm.data.scenes import SHAPES, Scene
 from minivlm.errors import InputError
 from minivlm.evaluate.answers import exact
 from minivlm.evaluate.captions import CaptionScores, score_captions
+from minivlm.evaluate.perplexity import perplexity
 from minivlm.evaluate.pope import SETTINGS, Habits, Hallucination, judged, polls
 from minivlm.ops.losses import IGNORE
 from minivlm.recipes.lessons import FileLessons, Talk
@@ -139,7 +139,7 @@ def measure_vlm(
         captions=score_captions(vlm.answers(seen, prompts), scenes),
         blind_captions=score_captions(vlm.answers(None, prompts), scenes),
         hallucination=poll(vlm, scenes, seen, seed),
-        perplexity=perplexity(vlm, _right_answers(scenes, seed), seen),
+        perplexity=answer_perplexity(vlm, _right_answers(scenes, seed), seen),
         seed=seed,
     )
 
@@ -210,8 +210,10 @@ def poll(vlm: TrainedVLM, scenes: Sequence[Scene], seen: Array, seed: int) -> li
     return results
 
 
-def perplexity(vlm: TrainedVLM, talks: Sequence[Talk], features: Array, at_once: int = 50) -> float:
-    """How many tokens the model hesitates between, on average, where an answer is to be said.
+def answer_perplexity(
+    vlm: TrainedVLM, talks: Sequence[Talk], features: Array, at_once: int = 50
+) -> float:
+    """The perplexity of answers that are right, given the pictures.
 
     Args:
         vlm: the model.
@@ -219,15 +221,16 @@ def perplexity(vlm: TrainedVLM, talks: Sequence[Talk], features: Array, at_once:
         features: of all pictures, by their row (n, N, inputs).
         at_once: conversations read at a time.
     """
-    nats, tokens = 0.0, 0
-    for start in range(0, len(talks), at_once):
-        for part in parts(vlm, list(talks[start : start + at_once]), features):
-            learnt = int((part.labels != IGNORE).sum())
-            with no_grad():
-                seen = None if part.seen is None else Tensor(part.seen)
-                nats += vlm.model.loss(part.ids, part.labels, seen).item() * learnt
-            tokens += learnt
-    return math.exp(nats / tokens)
+
+    def losses() -> Iterator[tuple[float, int]]:
+        for start in range(0, len(talks), at_once):
+            for part in parts(vlm, list(talks[start : start + at_once]), features):
+                with no_grad():
+                    seen = None if part.seen is None else Tensor(part.seen)
+                    nats = vlm.model.loss(part.ids, part.labels, seen).item()
+                yield nats, int((part.labels != IGNORE).sum())
+
+    return perplexity(losses())
 
 
 def measure_conversations(vlm: TrainedVLM, lessons: FileLessons) -> ConversationScores:
@@ -250,7 +253,7 @@ def measure_conversations(vlm: TrainedVLM, lessons: FileLessons) -> Conversation
             references.append(turns[1].text)
     hits = [exact(a, r) for a, r in zip(asked, references, strict=True)]
     return ConversationScores(
-        perplexity(vlm, talks, features),
+        answer_perplexity(vlm, talks, features),
         float(np.mean(hits)),
         len(hits),
         list(zip(references, asked, strict=True)),

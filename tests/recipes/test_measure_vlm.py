@@ -18,10 +18,10 @@ from minivlm.recipes.lessons import Talk, open_lessons
 from minivlm.recipes.measure_vlm import (
     Asked,
     accuracies,
+    answer_perplexity,
     fresh_scenes,
     measure_conversations,
     measure_vlm,
-    perplexity,
     poll,
     put_questions,
 )
@@ -229,7 +229,7 @@ def test_perplexity_is_the_exponential_of_mean_nats_a_learnt_token(talks):
     each = [nats_of(vlm, talk, features) for talk in about]
     assert len({len(nats) for nats in each}) > 2  # long answers count for more
     expected = math.exp(np.mean([nat for nats in each for nat in nats]))
-    assert perplexity(vlm, about, features) == pytest.approx(expected, rel=1e-5)
+    assert answer_perplexity(vlm, about, features) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("at_once", [1, 4, 6])
@@ -237,8 +237,8 @@ def test_perplexity_is_the_exponential_of_mean_nats_a_learnt_token(talks):
 def test_perplexity_does_not_depend_on_how_many_are_read_at_once(talks, at_once, threads):
     vlm, about, features = talks
     other = replace(vlm, settings=replace(vlm.settings, threads=threads))
-    whole = perplexity(vlm, about, features)
-    assert perplexity(other, about, features, at_once) == pytest.approx(whole, rel=1e-5)
+    whole = answer_perplexity(vlm, about, features)
+    assert answer_perplexity(other, about, features, at_once) == pytest.approx(whole, rel=1e-5)
 
 
 @pytest.mark.parametrize("choices", [1, 2, 10])
@@ -246,14 +246,16 @@ def test_perplexity_is_a_number_of_choices_and_1_is_certainty(talks, monkeypatch
     vlm, about, features = talks
     nats = Tensor(np.float32(math.log(choices)))
     monkeypatch.setattr(vlm.model, "loss", lambda ids, labels, seen: nats)
-    assert perplexity(vlm, about, features) == pytest.approx(choices, rel=1e-6)
+    assert answer_perplexity(vlm, about, features) == pytest.approx(choices, rel=1e-6)
 
 
 def test_a_model_that_has_no_idea_hesitates_between_all_tokens(talks):
     _, about, features = talks
     vlm = untrained_vlm(context=700)
     vlm.model.decoder.tokens.weight.data[:] = 0
-    assert perplexity(vlm, about, features) == pytest.approx(vlm.tokenizer.vocab_size, rel=1e-5)
+    assert answer_perplexity(vlm, about, features) == pytest.approx(
+        vlm.tokenizer.vocab_size, rel=1e-5
+    )
 
 
 # A user's own conversations.
@@ -271,7 +273,7 @@ def test_a_users_held_out_conversations_are_asked_their_first_question(tmp_path)
     assert found.pairs == [("red", "red"), ("green", "red")]
     assert (found.exact, found.count) == (0.5, 2)
     features = vlm.look(lessons.images)
-    assert found.perplexity == pytest.approx(perplexity(vlm, lessons.held_out, features))
+    assert found.perplexity == pytest.approx(answer_perplexity(vlm, lessons.held_out, features))
     for number, (seen, turns) in zip((9, 19), vlm.asked, strict=True):
         assert [turn.text for turn in turns] == ["\nwhat color is it?"]
         np.testing.assert_allclose(seen, features[[number]], atol=1e-6)
