@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minivlm.errors import InputError
 from minivlm.evaluate.score import Score
-from minivlm.recipes.pretrained import PRETRAINED_CLIP
+from minivlm.recipes.pretrained import PRETRAINED_CLIP, is_shipped
 from minivlm.recipes.settings import ClipSettings, defaults_for
 
 
@@ -73,7 +73,14 @@ def _defaults(setting: str) -> str:
 def add_eval(kinds: argparse._SubParsersAction) -> None:
     """The options of `minivlm eval clip`."""
     clip = kinds.add_parser("clip", help="zero-shot, retrieval and probes")
-    clip.add_argument("run_folder", type=Path, metavar="RUN", help="what train clip wrote")
+    clip.add_argument(
+        "run_folder",
+        type=Path,
+        nargs="?",
+        default=PRETRAINED_CLIP,
+        metavar="RUN",
+        help="what train clip wrote; without one, the towers that come with minivlm",
+    )
     clip.set_defaults(run=eval_clip)
 
 
@@ -135,8 +142,10 @@ def eval_clip(options: argparse.Namespace) -> None:
     task = open_task(clip.settings)
     for note in task.notes:
         print(note)
-    scores = measure(clip, task, options.run_folder)
-    print_scores(scores)
+    if is_shipped(options.run_folder):
+        print_scores(task.evaluate(clip))
+        return
+    print_scores(measure(clip, task, options.run_folder))
     print(f"\nAlso in {options.run_folder / 'scores.json'}; pictures beside it")
 
 

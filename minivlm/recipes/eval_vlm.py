@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from minivlm.errors import InputError
 from minivlm.files import write_json
 from minivlm.recipes.lessons import FileLessons
@@ -17,7 +19,7 @@ from minivlm.recipes.measure_vlm import (
     measure_conversations,
     measure_vlm,
 )
-from minivlm.recipes.pretrained import PRETRAINED
+from minivlm.recipes.pretrained import is_shipped
 from minivlm.recipes.trained_vlm import TrainedVLM
 from minivlm.recipes.vlm_settings import MOST_SCENE
 
@@ -49,7 +51,7 @@ def eval_vlm(folder: Path, things: int | None, tell: Tell) -> None:
         scores, lines = asdict(said), conversation_lines(said)
     for line in lines:
         tell(line)
-    if not folder.resolve().is_relative_to(PRETRAINED):
+    if not is_shipped(folder):
         write_json(folder / "scores.json", scores)
         tell(f"\nAlso in {folder / 'scores.json'}")
 
@@ -93,11 +95,19 @@ def conversation_lines(scores: ConversationScores) -> Iterator[str]:
 
 
 def examples(asked: list[Asked]) -> list[Asked]:
-    """Some answers that are right and some that are wrong, of as many kinds as there are."""
+    """Some answers that are wrong and some that are right, about different pictures.
+
+    Each kind of question comes once before any comes again.
+    """
+    mixed = [asked[i] for i in np.random.default_rng(0).permutation(len(asked))]
     chosen: list[Asked] = []
     for right in (False, True):
-        some = [a for a in asked if a.right is right]
-        by_kind = {a.kind: a for a in reversed(some)}
-        rest = [a for a in some if a not in by_kind.values()]
-        chosen += [*by_kind.values(), *rest][:EXAMPLES]
+        some: dict[int, Asked] = {}  # by picture
+        for once in (True, False):
+            for a in mixed:
+                again = a.kind in {other.kind for other in some.values()}
+                fits = a.right is right and a.picture not in some and not (once and again)
+                if fits and len(some) < EXAMPLES:
+                    some[a.picture] = a
+        chosen += some.values()
     return chosen

@@ -60,7 +60,8 @@ def write_pictures(folder: Path, clip: TrainedCLIP, task: Task) -> None:
             right=np.eye(len(cosines), dtype=bool)[:QUERIES],
         ),
     }
-    if log := read_log(folder / "log.jsonl"):
+    path = folder / "log.jsonl"
+    if path.exists() and (log := read_log(path)):
         figures["training.png"] = training_curves(log, guessing=np.log(task.batch))
     if moments := read_moments(folder):
         figures["similarity.png"] = similarity_moments(moments)

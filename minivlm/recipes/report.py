@@ -112,6 +112,8 @@ def _stages(vlm: TrainedVLM, run: Path) -> list[str]:
             ),
             figure(run / "stages.png", "How surprised the model is by the right next token."),
             text(
+                "The loss of stage 2 jumps where conversations of several questions begin: until "
+                "then each question stood alone. "
                 "After stage 1 a caption is fluent and mostly wrong: the frozen language model can "
                 "only be told what its words can say. After stage 2 it is about this picture."
             ),

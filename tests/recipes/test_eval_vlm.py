@@ -9,6 +9,7 @@ from minivlm.evaluate.captions import CaptionScores
 from minivlm.evaluate.pope import Hallucination
 from minivlm.files import read_json
 from minivlm.recipes import eval_vlm as recipe
+from minivlm.recipes import pretrained
 from minivlm.recipes.eval_vlm import EXAMPLES, conversation_lines, eval_vlm, examples, tables
 from minivlm.recipes.measure_vlm import Asked, ConversationScores, Measured
 from tests.recipes.scripted import saved
@@ -72,8 +73,12 @@ def test_examples_are_of_every_kind_some_right_and_some_wrong():
     assert [len(right), len(chosen)] == [EXAMPLES, 2 * EXAMPLES]
     assert {a.kind for a in right} == {"a", "c"}
     assert {a.kind for a in chosen if not a.right} == {"b"}
-    assert len({(a.kind, a.picture) for a in chosen}) == len(chosen)  # none twice
-    assert examples(many[:3]) == [many[1], many[0], many[2]]
+    for part in (right, [a for a in chosen if not a.right]):
+        assert len({a.picture for a in part}) == EXAMPLES  # each about another picture
+    assert {a.right for a in chosen[:EXAMPLES]} == {False}  # wrong ones first
+    few = examples(many[:4])
+    assert sorted(few, key=many.index) == many[:4]
+    assert examples(many) == chosen
     assert examples([]) == []
 
 
@@ -116,7 +121,7 @@ def test_a_users_conversations_are_measured_where_it_learnt_from_them(tmp_path):
 
 def test_a_model_that_comes_with_minivlm_is_not_written_to(tmp_path, monkeypatch):
     folder = saved(untrained_vlm(), tmp_path / "vlm")
-    monkeypatch.setattr(recipe, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(pretrained, "PRETRAINED", tmp_path)
     monkeypatch.setattr(recipe, "measure_vlm", lambda vlm, things: MEASURED)
     before = {path.name for path in folder.iterdir()}
     said = []
