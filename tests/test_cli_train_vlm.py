@@ -65,7 +65,7 @@ def test_an_eye_or_a_start_of_the_wrong_kind_is_named(clip, talking, tmp_path, c
     assert "none: no such folder" in train(capsys, tmp_path, "--clip", tmp_path / "none")
     assert "none: no such folder" in train(capsys, tmp_path, "--start", tmp_path / "none")
     said = train(capsys, tmp_path, "--clip", talking)
-    assert '"model_type" is not "minivlm-clip"' in said
+    assert '"model_type" is \'minivlm-llava\', not "minivlm-clip"' in said
     assert "\"model_type\" is 'minivlm-clip'" in train(capsys, tmp_path, "--start", clip)
 
 
