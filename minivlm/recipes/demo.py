@@ -121,6 +121,10 @@ def tongue(folder: Path, settings: VlmSettings, tell: Tell) -> None:
     tell("\nStep 2 of 3: the eye learns to talk.")
     train_vlm(settings, folder / "vlm", tell)
     write_report(folder)
+    tell(
+        f"See {folder / 'vlm' / 'stages.png'} for the losses, and {folder / 'report.html'} for "
+        f"captions of the same pictures after stages 1 and 2."
+    )
 
 
 def answers(folder: Path, tested: int, tell: Tell) -> None:
@@ -149,4 +153,5 @@ def answers(folder: Path, tested: int, tell: Tell) -> None:
     tell(f"\n{PROMPT} {''.join(chat.ask(PROMPT))}")
     if chat.turns[-1].text:
         chat.write_attention(folder / "vlm" / "attention.png")
+        tell(f"See {folder / 'vlm' / 'attention.png'}: what each of these words looked at.")
     write_json(folder / "vlm" / "scores.json", measured.to_json())
