@@ -24,7 +24,7 @@ minivlm: vision-language models in NumPy that you can read.
 start here:
   minivlm demo                           train a model that sees and talks, and report on it
   minivlm ask IMAGE "what do you see?"   ask the model that comes with minivlm
-  minivlm train clip --data scenes       two towers alone (2 minutes)
+  minivlm train clip --data scenes       two towers alone (a minute or two)
   minivlm scenes --show                  what the scenes look like, in the terminal
   minivlm COMMAND --help                 what a command takes
 """
