@@ -19,7 +19,7 @@ from minivlm.files import read_json, write_json
 from minivlm.recipes.eval_vlm import examples, tables
 from minivlm.recipes.folders import check_same
 from minivlm.recipes.measure_vlm import fresh_scenes, measure_vlm
-from minivlm.recipes.report import write_report
+from minivlm.recipes.report import is_measured, write_report
 from minivlm.recipes.settings import ClipSettings, defaults_for
 from minivlm.recipes.tasks import open_task
 from minivlm.recipes.train_clip import measure, train_clip
@@ -129,7 +129,7 @@ def tongue(folder: Path, settings: VlmSettings, tell: Tell) -> None:
 
 def answers(folder: Path, tested: int, tell: Tell) -> None:
     """Step 3: ask it about pictures that it never saw, and look at where its words come from."""
-    if (folder / "vlm" / "scores.json").exists():
+    if is_measured(folder / "vlm"):
         tell("Measuring: done before.")
         for line in read_json(folder / "vlm" / "tables.json"):
             tell(line)

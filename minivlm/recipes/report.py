@@ -41,9 +41,14 @@ def write_report(folder: Path) -> None:
     if (vlm_folder / "model.safetensors").exists():
         vlm = TrainedVLM.load(vlm_folder)
         body += _stages(vlm, vlm_folder)
-        if (vlm_folder / "scores.json").exists():
+        if is_measured(vlm_folder):
             body += _measured(vlm, vlm_folder)
     write_page(folder / "report.html", TITLE, body)
+
+
+def is_measured(run: Path) -> bool:
+    """Whether a demo has measured its model: scores alone may be another command's."""
+    return all((run / name).exists() for name in ("scores.json", "examples.json", "tables.json"))
 
 
 def _towers(run: Path) -> list[str]:

@@ -316,3 +316,12 @@ def test_a_relative_folder_gives_the_same_eye_wherever_it_is_run_from(tmp_path, 
     monkeypatch.chdir(tmp_path)
     plan = Plan.usual(Path("demo"), 0, quick=False)
     assert plan.vlm.clip == str(tmp_path.resolve() / "demo" / "clip")
+
+
+def test_scores_of_another_command_do_not_stand_for_the_demos_own_measuring(copy):
+    folder, plan = copy
+    for name in ("examples.json", "tables.json", "attention.png"):
+        (folder / "vlm" / name).unlink()
+    demo(folder, plan, quiet)
+    assert (folder / "vlm" / "tables.json").exists()
+    assert {"5", "6", "7"} <= set(sections(folder))
