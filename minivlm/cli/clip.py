@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from minivlm.cli.options import add_model
 from minivlm.errors import InputError
 from minivlm.evaluate.score import Score
 from minivlm.recipes.pretrained import PRETRAINED_CLIP, is_shipped
@@ -87,7 +88,7 @@ def add_eval(kinds: argparse._SubParsersAction) -> None:
 def add_use(commands: argparse._SubParsersAction) -> None:
     """The options of `minivlm classify` and `search`."""
     classify = commands.add_parser("classify", help="which of some labels fits a picture")
-    _add_model(classify)
+    add_model(classify, "train clip", PRETRAINED_CLIP)
     classify.add_argument("--labels", required=True, metavar="a,b,c", help="separated by commas")
     classify.add_argument(
         "--template",
@@ -99,21 +100,11 @@ def add_use(commands: argparse._SubParsersAction) -> None:
     classify.set_defaults(run=classify_pictures)
 
     search = commands.add_parser("search", help="find pictures by a text")
-    _add_model(search)
+    add_model(search, "train clip", PRETRAINED_CLIP)
     search.add_argument("--top", type=int, default=5, metavar="N", help="how many to show (5)")
     search.add_argument("text")
     search.add_argument("folder", type=Path)
     search.set_defaults(run=search_pictures)
-
-
-def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model",
-        type=Path,
-        default=PRETRAINED_CLIP,
-        metavar="RUN",
-        help="what train clip wrote; without it, the towers that come with minivlm",
-    )
 
 
 def train_clip(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minivlm.cli.options import add_model
 from minivlm.cli.status import BAD_INPUT, fail
 from minivlm.errors import InputError
 from minivlm.models.generate import Sampling
@@ -115,7 +116,7 @@ def add_eval(kinds: argparse._SubParsersAction) -> None:
 def add_use(commands: argparse._SubParsersAction) -> None:
     """The options of `minivlm ask`, `caption` and `show-labels`."""
     ask = commands.add_parser("ask", help="a question about a picture")
-    _add_model(ask)
+    add_model(ask, "train vlm", PRETRAINED_VLM)
     ask.add_argument("picture", type=Path, metavar="IMAGE")
     ask.add_argument("question", nargs="?", help="may be left out with --chat")
     ask.add_argument("--chat", action="store_true", help="go on asking, line by line")
@@ -128,27 +129,17 @@ def add_use(commands: argparse._SubParsersAction) -> None:
     ask.set_defaults(run=ask_command)
 
     caption = commands.add_parser("caption", help="what is to be seen in pictures")
-    _add_model(caption)
+    add_model(caption, "train vlm", PRETRAINED_VLM)
     caption.add_argument("pictures", type=Path, nargs="+", metavar="IMAGE")
     caption.set_defaults(run=caption_command)
 
     labels = commands.add_parser("show-labels", help="which tokens of a conversation are learnt")
-    _add_model(labels)
+    add_model(labels, "train vlm", PRETRAINED_VLM)
     labels.add_argument("data", metavar="DATA", help="scenes, or a file in LLaVA's format")
     labels.add_argument("--count", type=int, default=3, metavar="N", help="conversations (3)")
     labels.add_argument("--template", choices=("bare", "vicuna"), default="bare")
     labels.add_argument("--color", choices=("auto", "always", "never"), default="auto")
     labels.set_defaults(run=labels_command)
-
-
-def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model",
-        type=Path,
-        default=PRETRAINED_VLM,
-        metavar="RUN",
-        help="what train vlm wrote; without it, the model that comes with minivlm",
-    )
 
 
 def demo_command(options: argparse.Namespace) -> None:
