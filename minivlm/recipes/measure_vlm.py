@@ -246,11 +246,10 @@ def measure_conversations(vlm: TrainedVLM, lessons: FileLessons) -> Conversation
     features = vlm.look(lessons.images)
     asked, references = [], []
     for talk in talks:
-        turns = talk.conversation.turns
-        if len(turns) > 1:
-            seen = features[list(talk.pictures)] if talk.pictures else None
-            asked.append("".join(vlm.stream(seen, turns[:1])))
-            references.append(turns[1].text)
+        question, answer, *_ = talk.conversation.turns
+        about = list(talk.pictures[: len(question.pictures)])  # later turns may show others
+        asked.append("".join(vlm.stream(features[about] if about else None, [question])))
+        references.append(answer.text)
     hits = [exact(a, r) for a, r in zip(asked, references, strict=True)]
     return ConversationScores(
         answer_perplexity(vlm, talks, features),

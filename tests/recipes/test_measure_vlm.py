@@ -290,6 +290,22 @@ def test_a_held_out_conversation_may_be_about_no_picture(tmp_path):
     assert vlm.asked[0][0] is None
 
 
+def test_a_first_question_is_asked_about_its_own_pictures_only(tmp_path):
+    colored(tmp_path)
+    about = [sample("<image>\nit?", "red", image=f"{i}.png") for i in range(9)]
+    later = sample("<image>\nit?", "red", "<image>\nand it?", "blue", image=["9.png", "11.png"])
+    first = sample("hello", "hi", "<image>\nit?", "blue", image="11.png")
+    path = written(tmp_path, [*about, later, *about, first])
+    vlm = Reciting({"it?": "red", "hello": "hi"})
+    lessons = lessons_of(vlm, path)
+    found = measure_conversations(vlm, lessons)
+    assert found.pairs == [("red", "red"), ("hi", "hi")]
+    features = vlm.look(lessons.images)
+    (ninth, _), (none, _) = vlm.asked
+    np.testing.assert_allclose(ninth, features[[lessons.held_out[0].pictures[0]]], atol=1e-6)
+    assert none is None
+
+
 def test_too_few_conversations_to_hold_one_out_are_refused(tmp_path):
     vlm = Reciting({})
     lessons = lessons_of(vlm, colored(tmp_path, 9))
