@@ -89,14 +89,6 @@ def run_steps(
     checkpoint = folder / "checkpoint.safetensors"
     every = max(1, settings.steps // CHECKPOINTS)
     moments = {round(share * settings.steps) for share in MOMENTS}
-    steps = train(
-        _in_chunks(clip) if settings.chunk else _in_parallel(clip),
-        itertools.islice(task.batches(start), settings.steps - start),
-        optimizer,
-        lambda step: warmup_cosine(step, settings.steps),
-        after_step=model.clamp_scale,
-        start=start,
-    )
     if start == 0:
         write_moment(folder, similarity(clip, task, 0))
         save_checkpoint(checkpoint, model, optimizer, 0)
@@ -105,7 +97,16 @@ def run_steps(
         stop_on_interrupt() as stop,
         closing(Log(folder / "log.jsonl", start)) as log,
         closing(Progress(settings.steps, start)) as bar,
+        closing(Replicas(model, settings.threads)) as replicas,
     ):
+        steps = train(
+            _in_chunks(clip) if settings.chunk else _in_parallel(clip, replicas),
+            itertools.islice(task.batches(start), settings.steps - start),
+            optimizer,
+            lambda step: warmup_cosine(step, settings.steps),
+            after_step=model.clamp_scale,
+            start=start,
+        )
         for step in steps:
             temperature = model.temperature()
             log.write(step, temperature=temperature)
@@ -115,7 +116,7 @@ def run_steps(
                 write_moment(folder, similarity(clip, task, done))
             if done % every == 0 or done == settings.steps or stop.requested:
                 save_checkpoint(checkpoint, model, optimizer, done)
-            if stop.requested and done < settings.steps:
+            if stop.requested:
                 raise Interrupted(f"stopped after step {done} of {settings.steps}")
 
 
@@ -149,9 +150,8 @@ def similarity(clip: TrainedCLIP, task: Task, step: int) -> Moment:
     return Moment(step, cosines)
 
 
-def _in_parallel(clip: TrainedCLIP) -> Callable[[Batch], float]:
+def _in_parallel(clip: TrainedCLIP, replicas: Replicas[CLIP]) -> Callable[[Batch], float]:
     """The gradient from some pictures on each core; see `train.parallel`."""
-    replicas = Replicas(clip.model, clip.settings.threads)
 
     def encode(model: CLIP, part: tuple[Array, Array]) -> tuple[Tensor, Tensor]:
         images, ids = part
