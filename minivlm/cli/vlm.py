@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -222,7 +223,7 @@ def ask_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _answer(pieces) -> None:
+def _answer(pieces: Iterable[str]) -> None:
     for piece in pieces:
         print(piece, end="", flush=True)
     print()

@@ -111,6 +111,18 @@ class Sample:
     images: tuple[str, ...]
 
 
+def check_pictures(conversation: Conversation) -> None:
+    """See that there is a picture for each place in the text, and a place for each picture.
+
+    Raises:
+        InputError: they differ in number.
+    """
+    places = sum(len(turn.pictures) for turn in conversation.turns)
+    if places != len(conversation.images):
+        count = len(conversation.images)
+        raise InputError(f"{conversation.where}: {places} {IMAGE} in the text, {count} pictures")
+
+
 def training_sample(
     conversation: Conversation,
     template: Template,
@@ -133,10 +145,7 @@ def training_sample(
         InputError: pictures and their places differ in number, the cut would split a picture, or
             nothing is left to learn.
     """
-    marks = sum(len(turn.pictures) for turn in conversation.turns)
-    if marks != len(conversation.images):
-        count = len(conversation.images)
-        raise InputError(f"{conversation.where}: {marks} {IMAGE} in the text, {count} pictures")
+    check_pictures(conversation)
     ids, learnt = _laid_out(conversation.turns, template, encode, image_token, image_tokens)
     if image_token in ids[most:]:
         raise InputError(f"{conversation.where}: a picture lies beyond the {most} tokens kept")

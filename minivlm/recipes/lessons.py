@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from minivlm.data.chat import ASSISTANT, Conversation
+from minivlm.data.chat import ASSISTANT, Conversation, check_pictures
 from minivlm.data.conversations import read_conversations
 from minivlm.data.image import open_image, resize_and_crop
 from minivlm.data.lessons import captioning, instruction, reading
@@ -187,11 +187,7 @@ class FileLessons:
             raise InputError(f"{self.settings.data}: {few}")
 
     def _read(self, talk: Conversation, root: Path, side: int, pictures: list[np.ndarray]) -> Talk:
-        places = sum(len(turn.pictures) for turn in talk.turns)
-        if places != len(talk.images):
-            raise InputError(
-                f"{talk.where}: {places} <image> in the text, {len(talk.images)} pictures"
-            )
+        check_pictures(talk)
         if len(talk.turns) < 2:
             raise InputError(f"{talk.where}: nothing to learn, no turn is by {ASSISTANT}")
         rows = []

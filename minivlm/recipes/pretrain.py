@@ -60,18 +60,18 @@ def shipped_plan(folder: Path, seed: int) -> Plan:
 
 def pack_clip(run: Path, folder: Path) -> None:
     """Write the two towers of a finished run, and their scores, into a folder."""
-    clip = TrainedCLIP.load(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    clip.save_config(folder)
-    clip.save_weights(folder, np.float16)
-    write_json(folder / "scores.json", read_json(run / "scores.json"))
+    _pack(TrainedCLIP.load(run), run, folder)
 
 
 def pack_vlm(run: Path, folder: Path) -> None:
     """Write the talking model of a finished run, and its scores, into a folder."""
     vlm = TrainedVLM.load(run)
-    folder.mkdir(parents=True, exist_ok=True)
     vlm.settings = replace(vlm.settings, clip=PRETRAINED_CLIP.name)  # the folder beside it
-    vlm.save_config(folder)
-    vlm.save_weights(folder, np.float16)
+    _pack(vlm, run, folder)
+
+
+def _pack(trained: TrainedCLIP | TrainedVLM, run: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.save_config(folder)
+    trained.save_weights(folder, np.float16)
     write_json(folder / "scores.json", read_json(run / "scores.json"))
