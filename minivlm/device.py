@@ -31,9 +31,21 @@ def to_device(array: Array, device: str) -> Array:
 
 def to_host(array: Array) -> np.ndarray:
     """The array in the memory of the host."""
-    return array if isinstance(array, np.ndarray) else array.get()
+    return array if isinstance(array, np.ndarray | np.generic) else array.get()
 
 
 def device_of(array: Array) -> str:
     """Where the array is: "cpu" or "cuda"."""
-    return "cpu" if isinstance(array, np.ndarray) else "cuda"
+    return "cpu" if isinstance(array, np.ndarray | np.generic) else "cuda"
+
+
+def check_together(**arrays: Array) -> None:
+    """One op's arrays must be on one device.
+
+    Raises:
+        ValueError: they are not; the sentence says which is where.
+    """
+    where = {name: device_of(array) for name, array in arrays.items()}
+    if len(set(where.values())) > 1:
+        places = ", ".join(f"{name} is on {device}" for name, device in where.items())
+        raise ValueError(f"{places}: bring them together with to_device")

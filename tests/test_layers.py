@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "minivlm"
+KERNELS = ROOT / "kernels"
 LAYERS = [  # from the bottom; packages of one layer do not import each other
     {"errors", "memory"},
     {"files"},
@@ -30,6 +31,7 @@ FORBIDDEN = {  # besides what the levels say
     "tokenizers": set(LEVEL) - {"errors", "files"},
     "data": set(LEVEL) - {"errors", "files"},
 }
+BELOW_KERNELS = {"errors", "tensor", "device", "ops"}  # all that the plug-in may know of minivlm
 LONGEST = 330
 LONGER = {"tensor.py": 360}  # the core in one piece
 
@@ -90,7 +92,25 @@ def test_an_arrow_that_points_down_passes():
     assert wrong_arrows("data", "from minivlm.errors import InputError") == []
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("[mtd]*/**/*.py")), ids=lambda p: str(p.name))
+@pytest.mark.parametrize("path", sorted(KERNELS.rglob("*.py")), ids=lambda p: str(p.name))
+def test_kernels_know_minivlm_s_ops_and_what_is_below(path):
+    assert imported(path.read_text(encoding="utf-8")) <= BELOW_KERNELS
+
+
+def test_minivlm_never_imports_the_kernels():
+    for path in PACKAGE.rglob("*.py"):
+        assert "minivlm_kernels" not in path.read_text(encoding="utf-8"), path
+
+
+SOURCES = [
+    path
+    for folder in ("minivlm", "kernels", "tests", "docs")
+    for ending in ("py", "cu", "cuh", "h")
+    for path in sorted((ROOT / folder).rglob(f"*.{ending}"))
+]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.name))
 def test_no_file_is_much_longer_than_three_hundred_lines(path):
     lines = path.read_text(encoding="utf-8").count("\n")
     assert lines <= LONGER.get(path.name, LONGEST)

@@ -11,6 +11,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from minivlm.device import check_together
 from minivlm.tensor import Array, Tensor, Vjp, record
 
 
@@ -31,12 +32,13 @@ def attention(
         nowhere.
 
     Raises:
-        ValueError: q and k differ in B or C, k and v in S, or the key heads do not divide the
-            heads.
+        ValueError: q and k differ in B or C, k and v in S, the key heads do not divide the heads,
+            or they are not all on one device.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; grouped queries: Ainslie et al. 2023,
     arXiv:2305.13245.
     """
+    check_together(q=q.data, k=k.data, v=v.data)
     if q.shape[-1] != k.shape[-1]:
         raise ValueError(f"queries have {q.shape[-1]} channels a head, keys {k.shape[-1]}")
     if q.shape[0] != k.shape[0]:

@@ -1,7 +1,8 @@
 """Which picture belongs to which text: the losses of CLIP, ALIGN and SigLIP.
 
 N pictures and N texts give an N×N matrix of cosines. CLIP reads each row and each column as a
-choice among N; SigLIP reads each cell as a yes or no. `contrast` is the seam for GPU kernels.
+choice among N; SigLIP reads each cell as a yes or no. `contrast` and `contrast_sigmoid` are the
+seams for GPU kernels.
 
 Sources: Radford et al. 2021, arXiv:2103.00020, fig. 3; Zhai et al. 2023, arXiv:2303.15343.
 """
@@ -10,6 +11,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from minivlm.device import check_together
 from minivlm.ops.normalize import log_sum_exp
 from minivlm.tensor import Array, Tensor, Vjp, record
 
@@ -89,26 +91,36 @@ def sigmoid_pairs(
     Source: Zhai et al. 2023, arXiv:2303.15343, algorithm 1.
     """
     _check_pairs(image, text, positives)
-    img, txt, scale = image.data, text.data, np.exp(log_scale.data)
-    scaled = scale * (img @ txt.T)  # (N, M)
+    scale = np.exp(log_scale.data)
+    nats, backward = contrast_sigmoid(image.data, text.data, scale, bias.data, positives)
+    return record(nats, ((image, text, log_scale, bias), backward))
+
+
+@singledispatch
+def contrast_sigmoid(
+    image: Array, text: Array, scale: Array, bias: Array, positives: Array | None = None
+) -> tuple[Array, Vjp]:
+    """SigLIP's loss on arrays, and its vjp for image, text, log(scale) and bias."""
+    scaled = scale * (image @ text.T)  # (N, M)
     N = len(scaled)
     if positives is None:
         positives = np.eye(N, dtype=bool, like=scaled)
     sign = np.where(positives, 1, -1).astype(scaled.dtype)  # (N, M)
-    z = sign * (scaled + bias.data)  # (N, M)
+    z = sign * (scaled + bias)  # (N, M)
     log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
 
-    def sigmoid_pairs_backward(dy: Array) -> tuple[Array, Array, Array, Array]:
+    def contrast_sigmoid_backward(dy: Array) -> tuple[Array, Array, Array, Array]:
         # d log σ(z) = σ(−z) dz = (1 − σ(z)) dz, which expm1 keeps exact where σ(z) is almost 1
         d_logits = sign * np.expm1(log_sigmoid) * (dy / N)
         d_log_scale = (d_logits * scaled).sum()
-        return scale * (d_logits @ txt), scale * (d_logits.T @ img), d_log_scale, d_logits.sum()
+        d_image, d_text = scale * (d_logits @ text), scale * (d_logits.T @ image)
+        return d_image, d_text, d_log_scale, d_logits.sum()
 
-    nats = -log_sigmoid.sum() / N
-    return record(nats, ((image, text, log_scale, bias), sigmoid_pairs_backward))
+    return -log_sigmoid.sum() / N, contrast_sigmoid_backward
 
 
 def _check_pairs(image: Tensor, text: Tensor, positives: Array | None) -> None:
+    check_together(image=image.data, text=text.data)
     if image.ndim != 2 or text.ndim != 2 or image.shape[1] != text.shape[1]:
         raise ValueError(f"embeddings {image.shape} and {text.shape} are not (N, E) and (M, E)")
     if positives is None and len(image) != len(text):

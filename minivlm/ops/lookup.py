@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minivlm.device import to_host
 from minivlm.tensor import Array, Tensor, record
 
 
@@ -16,13 +17,14 @@ def embedding(weight: Tensor, ids: Array) -> Tensor:
         Rows (..., D).
 
     Raises:
-        ValueError: ids are no integers, or weight is no table.
+        ValueError: ids are no integers or not in 0..V-1, or weight is no table.
     """
     if ids.dtype.kind not in "iu":
         raise ValueError(f"ids must be integers, not {ids.dtype}")
     if weight.ndim != 2:
         raise ValueError(f"a table has two axes, not shape {weight.shape}")
     table = weight.data
+    check_ids("ids", ids, len(table))
 
     def embedding_d_weight(dy: Array) -> Array:
         d_weight = np.zeros_like(table)
@@ -30,6 +32,18 @@ def embedding(weight: Tensor, ids: Array) -> Tensor:
         return d_weight
 
     return record(table[ids], (weight, embedding_d_weight))
+
+
+def check_ids(name: str, ids: Array, V: int) -> None:
+    """Every id is in 0..V-1. NumPy would take −1 for the last row, and CuPy wraps any number.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if ids.size:
+        least, most = int(to_host(ids.min())), int(to_host(ids.max()))
+        if least < 0 or most >= V:
+            raise ValueError(f"{name} {least}..{most} are not all in 0..{V - 1}")
 
 
 def dropout(x: Tensor, rate: float, rng: np.random.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from minivlm.ops.lookup import check_ids
 from minivlm.ops.normalize import log_sum_exp
 from minivlm.tensor import Array, Tensor, Vjp, record
 
@@ -22,7 +23,8 @@ def cross_entropy(logits: Tensor, labels: Array, smoothing: float = 0.0) -> Tens
         Nats a counted position, (); 0 where none counts.
 
     Raises:
-        ValueError: labels and logits differ in shape, or smoothing is not in [0, 1].
+        ValueError: labels and logits differ in shape, a label is neither IGNORE nor in 0..V-1, or
+            smoothing is not in [0, 1].
 
     Source: label smoothing, Szegedy et al. 2015, arXiv:1512.00567, section 7.
     """
@@ -30,6 +32,7 @@ def cross_entropy(logits: Tensor, labels: Array, smoothing: float = 0.0) -> Tens
         raise ValueError(f"labels {labels.shape} do not fit logits {logits.shape}")
     if not 0 <= smoothing <= 1:
         raise ValueError(f"smoothing {smoothing} is not in [0, 1]")
+    check_ids("labels", np.where(labels == IGNORE, 0, labels), logits.shape[-1])
     nats, backward = cross_entropy_arrays(logits.data, labels, smoothing)
     return record(nats, (logits, backward))
 
