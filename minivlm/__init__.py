@@ -6,5 +6,6 @@
 
 from minivlm.gradcheck import gradcheck
 from minivlm.tensor import Tensor, no_grad
+from minivlm.tracing import trace
 
-__all__ = ["Tensor", "gradcheck", "no_grad"]
+__all__ = ["Tensor", "gradcheck", "no_grad", "trace"]

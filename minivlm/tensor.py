@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minivlm.watch import watcher
+
 Array = np.ndarray  # or cupy.ndarray: NumPy hands its calls on to the array's own library
 Vjp = Callable[[Array], "Array | tuple[Array, ...]"]
 Axis = int | tuple[int, ...] | None
@@ -109,12 +111,15 @@ class Tensor:
         grads = {self.node: np.ones_like(self.data)}
         owned: set[Node] = set()  # whose entry in `grads` no one else holds, so += is safe
 
+        someone = watcher()
         tape = sorted(reachable(self.node), key=lambda node: node.birth)
         while tape:
             node = tape.pop()  # newest first: all of its gradient has arrived
             dy = grads.pop(node)
-            edges, node.edges = node.edges, None  # frees what the vjps had saved
-            for targets, shapes, vjp in edges or ():
+            edges, node.edges = node.edges or [], None  # frees what the vjps had saved
+            if someone:
+                someone.backward(node, dy, edges)
+            for targets, shapes, vjp in edges:
                 dxs = vjp(dy)
                 dxs = dxs if isinstance(dxs, tuple) else (dxs,)
                 for target, shape, dx in zip(targets, shapes, dxs, strict=True):
@@ -299,7 +304,11 @@ def record(value: Array, *edges: tuple[Tensor | tuple[Tensor, ...], Vjp]) -> Ten
             if any(x.requires_grad for x in inputs):
                 targets = tuple((x.node or x) if x.requires_grad else None for x in inputs)
                 kept.append(Edge(targets, tuple(x.shape for x in inputs), vjp))
-    return Tensor(value, requires_grad=bool(kept), node=Node(kept) if kept else None)
+    y = Tensor(value, requires_grad=bool(kept), node=Node(kept) if kept else None)
+    if someone := watcher():
+        groups = (x if isinstance(x, tuple) else (x,) for x, _ in edges)
+        someone.forward(y, tuple(itertools.chain.from_iterable(groups)))
+    return y
 
 
 def reachable(end: Node) -> Iterator[Node]:

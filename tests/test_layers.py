@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "minivlm"
 KERNELS = ROOT / "kernels"
 LAYERS = [  # from the bottom; packages of one layer do not import each other
-    {"errors", "memory"},
+    {"errors", "memory", "watch"},
     {"files"},
     {"tensor"},
-    {"device", "gradcheck", "tensorfile"},
+    {"device", "gradcheck", "tensorfile", "tracing"},
     {"ops"},
     {"nn", "tokenizers", "data"},
     {"models"},
