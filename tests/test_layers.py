@@ -94,7 +94,8 @@ def test_an_arrow_that_points_down_passes():
 
 @pytest.mark.parametrize("path", sorted(KERNELS.rglob("*.py")), ids=lambda p: str(p.name))
 def test_kernels_know_minivlm_s_ops_and_what_is_below(path):
-    assert imported(path.read_text(encoding="utf-8")) <= BELOW_KERNELS
+    allowed = BELOW_KERNELS | ({"viz"} if path.parent.name == "drawings" else set())
+    assert imported(path.read_text(encoding="utf-8")) <= allowed
 
 
 def test_minivlm_never_imports_the_kernels():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minivlm_kernels.drawings import attention, contrastive
-from minivlm_kernels.drawings.canvas import Canvas
+from minivlm_kernels.drawings.canvas import canvas
 
 TITLES = {
     attention.a1_naive: "A1: one thread a row",
@@ -26,7 +26,7 @@ def drawings() -> dict[str, str]:
     """The text of each SVG, by the name of its rung."""
     texts = {}
     for draw, title in TITLES.items():
-        canvas = Canvas(title)
-        draw(canvas)
-        texts[draw.__name__] = canvas.svg()
+        drawing = canvas(title)
+        draw(drawing)
+        texts[draw.__name__] = drawing.svg()
     return texts

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from minivlm_kernels.drawings.canvas import KEPT, OWNED, STORED, STREAMED, Canvas
+from minivlm.viz.svg import Drawing
+from minivlm_kernels.drawings.canvas import KEPT, OWNED, STORED, STREAMED
 
 
-def attention_matrices(c: Canvas, stored: bool) -> None:
+def attention_matrices(c: Drawing, stored: bool) -> None:
     """q at the left, kᵀ on top, the T×S scores between, o at the right; v below the scores."""
     c.box(40, 80, 40, 130, STORED)
     c.text(60, 228, "q  T×C")
@@ -18,7 +19,7 @@ def attention_matrices(c: Canvas, stored: bool) -> None:
     c.text(320, 228, "o  T×C")
 
 
-def a1_naive(c: Canvas) -> None:
+def a1_naive(c: Drawing) -> None:
     """One thread a row."""
     attention_matrices(c, stored=False)
     c.box(40, 130, 40, 9, OWNED)
@@ -38,7 +39,7 @@ def a1_naive(c: Canvas) -> None:
     )
 
 
-def a2_tiled(c: Canvas) -> None:
+def a2_tiled(c: Drawing) -> None:
     """Shared tiles, and a matrix in memory."""
     attention_matrices(c, stored=True)
     c.grid(95, 80, 190, 130, 6, 4)
@@ -60,7 +61,7 @@ def a2_tiled(c: Canvas) -> None:
     )
 
 
-def a3_flash(c: Canvas) -> None:
+def a3_flash(c: Drawing) -> None:
     """Keys stream past; only the running maximum and sum are kept."""
     attention_matrices(c, stored=False)
     c.box(40, 112.5, 40, 32.5, OWNED)
@@ -85,7 +86,7 @@ def a3_flash(c: Canvas) -> None:
     )
 
 
-def a4_flash_backward(c: Canvas) -> None:
+def a4_flash_backward(c: Drawing) -> None:
     """Two walks over the scores, recomputed."""
     for x, words in ((40, "dq: a block owns queries"), (240, "dk, dv: a block owns keys")):
         c.box(x, 90, 150, 130, "none", dashed=True)
@@ -113,7 +114,7 @@ def a4_flash_backward(c: Canvas) -> None:
     )
 
 
-def a5_register_tiles(c: Canvas) -> None:
+def a5_register_tiles(c: Drawing) -> None:
     """A thread owns a small square of the scores."""
     c.box(60, 60, 208, 208, "none", dashed=True)
     c.grid(60, 60, 208, 208, 16, 16)
@@ -141,7 +142,7 @@ def a5_register_tiles(c: Canvas) -> None:
     )
 
 
-def a6_tensor_cores(c: Canvas) -> None:
+def a6_tensor_cores(c: Drawing) -> None:
     """One warp, one instruction, 16×8×16."""
     c.box(40, 100, 128, 128, OWNED)
     c.text(104, 90, "a: 16×16, of q")
@@ -169,7 +170,7 @@ def a6_tensor_cores(c: Canvas) -> None:
     )
 
 
-def a7_pipelined(c: Canvas) -> None:
+def a7_pipelined(c: Drawing) -> None:
     """Copies run while tensor cores do; swizzled rows meet no bank conflict."""
     c.text(60, 70, "time →", anchor="start")
     for i in range(4):
@@ -201,7 +202,7 @@ def a7_pipelined(c: Canvas) -> None:
     )
 
 
-def a8_backward(c: Canvas) -> None:
+def a8_backward(c: Drawing) -> None:
     """The scores transposed, so that what comes out can go in again."""
     c.box(40, 70, 60, 130, OWNED)
     c.text(70, 60, "k, v: 64 keys")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from minivlm_kernels.drawings.canvas import KEPT, OWNED, STORED, STREAMED, Canvas
+from minivlm.viz.svg import Drawing
+from minivlm_kernels.drawings.canvas import KEPT, OWNED, STORED, STREAMED
 
 
-def pairs_matrix(c: Canvas, stored: bool) -> None:
+def pairs_matrix(c: Drawing, stored: bool) -> None:
     """Images at the left, texts on top, the N×N matrix between."""
     c.box(40, 90, 40, 150, STORED)
     c.text(60, 258, "images")
@@ -14,7 +15,7 @@ def pairs_matrix(c: Canvas, stored: bool) -> None:
     c.box(95, 90, 150, 150, STORED if stored else "none", dashed=not stored)
 
 
-def c1_dense(c: Canvas) -> None:
+def c1_dense(c: Drawing) -> None:
     """The matrix, and its copies."""
     for i in reversed(range(4)):
         c.box(95 + 12 * i, 90 - 9 * i + 20, 150, 150, STORED)
@@ -34,7 +35,7 @@ def c1_dense(c: Canvas) -> None:
     )
 
 
-def c2_streaming(c: Canvas) -> None:
+def c2_streaming(c: Drawing) -> None:
     """Row and column sums in one pass."""
     pairs_matrix(c, stored=False)
     for row in (0, 2):
@@ -62,7 +63,7 @@ def c2_streaming(c: Canvas) -> None:
     )
 
 
-def c3_streaming_backward(c: Canvas) -> None:
+def c3_streaming_backward(c: Drawing) -> None:
     """The gradient's tile is made, used and forgotten."""
     pairs_matrix(c, stored=False)
     c.box(40, 127.5, 40, 37.5, OWNED)
@@ -86,7 +87,7 @@ def c3_streaming_backward(c: Canvas) -> None:
     )
 
 
-def c4_tensor_cores(c: Canvas) -> None:
+def c4_tensor_cores(c: Drawing) -> None:
     """A GEMM whose epilogue keeps sums and no matrix."""
     c.box(40, 90, 70, 128, STORED)
     c.box(56, 90, 14, 128, OWNED)
@@ -120,7 +121,7 @@ def c4_tensor_cores(c: Canvas) -> None:
     )
 
 
-def c5_chunked_gradient(c: Canvas) -> None:
+def c5_chunked_gradient(c: Drawing) -> None:
     """1024 rows of the gradient at a time."""
     pairs_matrix(c, stored=False)
     c.box(95, 127.5, 150, 37.5, KEPT)
