@@ -15,9 +15,16 @@ BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 SEQUENTIAL = "cividis"
 
 
-def new_figure(width: float, height: float) -> Figure:
+class Picture(Figure):
+    """A figure that Jupyter shows by itself, whether or not pyplot was imported."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def new_figure(width: float, height: float) -> Picture:
     """An empty figure, in inches, that lays itself out so that nothing overlaps."""
-    return Figure((width, height), dpi=DPI, layout="constrained")
+    return Picture((width, height), dpi=DPI, layout="constrained")
 
 
 def wrapped(text: str, columns: int, lines: int) -> str:
@@ -29,8 +36,13 @@ def wrapped(text: str, columns: int, lines: int) -> str:
     return "\n".join(parts)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, atomically; the same figure gives the same bytes."""
+def png(figure: Figure) -> bytes:
+    """A figure as PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically."""
+    write_bytes(path, png(figure))
