@@ -5,8 +5,8 @@
 #
 # It asks, compares, and takes a mean. That is all of attention, and for four words it fits on one
 # strip of paper. The code that runs here is the code that CLIP and LLaVA run:
-# [`minivlm/ops/attention.py`](../minivlm/ops/attention.py), `attend`. The paper is
-# [Vaswani et al. 2017](https://arxiv.org/abs/1706.03762), and its equation 1 says
+# [`minivlm/ops/attention.py`](../minivlm/ops/attention.py), `attend`. The paper is [Vaswani et
+# al. 2017](https://arxiv.org/abs/1706.03762), and its equation 1 says
 #
 # $$\text{output} = \text{softmax}\!\left(\frac{q\,k^\top}{\sqrt{C}}\right) v$$
 
@@ -30,10 +30,11 @@ from minivlm.viz.strip import attention_strip
 # %% [markdown]
 # ## Four words, three numbers each
 #
-# Every word has made three vectors of itself. A **query** says what it looks for, a **key** what it
-# can be found by, a **value** what it has to give. In a model, three matrices make them; here they
-# are drawn at random, with two exceptions. Keys have length 1, so that none is louder than another;
-# and the word *circle* asks for exactly what *red* offers: its query is eight times red's key.
+# Every word has made three vectors of itself. A **query** says what it looks for, a **key** what
+# it can be found by, a **value** what it has to give. In a model, three matrices make them; here
+# they are drawn at random, with two exceptions. Keys have length 1, so that none is louder than
+# another; and the word *circle* asks for exactly what *red* offers: its query is eight times
+# red's key.
 
 # %%
 words = ["a", "red", "circle", "."]
@@ -51,12 +52,12 @@ attention_strip(
 )
 
 # %% [markdown]
-# Read it from the left. A **score** is the dot product of a query with a key: how well what I look
-# for fits what you offer. The **softmax** turns a row of scores into shares that sum to one. The
-# **output** is the mean of the values with those shares.
+# Read it from the left. A **score** is the dot product of a query with a key: how well what I
+# look for fits what you offer. The **softmax** turns a row of scores into shares that sum to one.
+# The **output** is the mean of the values with those shares.
 #
-# Look at the row of *circle*. Almost its whole share went to *red*, and so its output is almost red's
-# value. Nobody told it where *red* stands: attention finds by content, not by place.
+# Look at the row of *circle*. Almost its whole share went to *red*, and so its output is almost
+# red's value. Nobody told it where *red* stands: attention finds by content, not by place.
 
 # %%
 found = weights[2].argmax()
@@ -65,9 +66,10 @@ print(f"circle looks at {words[found]} with {weights[2, found]:.0%} of its atten
 # %% [markdown]
 # ## Why divide by √C?
 #
-# A dot product of C random numbers has a standard deviation of √C. With 512 channels the scores would
-# be spread over ±22, and a softmax of such numbers is a hard choice: one share is nearly 1, and where
-# shares are 0 or 1 their gradient vanishes. Dividing by √C keeps the spread at 1 for any width.
+# A dot product of C random numbers has a standard deviation of √C. With 512 channels the scores
+# would be spread over ±22, and a softmax of such numbers is a hard choice: one share is nearly 1,
+# and where shares are 0 or 1 their gradient vanishes. Dividing by √C keeps the spread at 1 for
+# any width.
 
 # %%
 for C in (4, 64, 512):
@@ -81,8 +83,8 @@ for C in (4, 64, 512):
 # ## No looking ahead
 #
 # A model that writes must not see the words that it has yet to write. So each query may look at
-# its own place and at those before it: the scores above the diagonal become −∞, and e to the −∞ is 0.
-# Everything else stays as it was, and every row still sums to one.
+# its own place and at those before it: the scores above the diagonal become −∞, and e to the −∞
+# is 0. Everything else stays as it was, and every row still sums to one.
 
 # %%
 causal = attention_weights(q[None, None] / np.sqrt(3), k[None, None], T=4, causal=True)[0, 0]
@@ -99,9 +101,9 @@ attention_strip(
 #
 # ## The way back
 #
-# `attend` returns two things: the output, and a function that takes the gradient of the output and
-# gives those of q, k and v. Open it: it is eight lines, and each names the forward line that it
-# undoes. The middle one is where the softmax has its say,
+# `attend` returns two things: the output, and a function that takes the gradient of the output
+# and gives those of q, k and v. Open it: it is eight lines, and each names the forward line that
+# it undoes. The middle one is where the softmax has its say,
 #
 # $$dS = P \odot \left(dP - \textstyle\sum_j dP_j P_j\right).$$
 #
@@ -121,7 +123,8 @@ measured = ((out_moved - out) * weight_of_outputs).sum() / h
 print(f"measured {measured:.6f}   by hand {dk[0, 0, 1, 0]:.6f}")
 
 # %% [markdown]
-# `gradcheck` does this for all inputs, along random directions, and raises where a gradient is off.
+# `gradcheck` does this for all inputs, along random directions, and raises where a gradient is
+# off.
 
 # %%
 inputs = [Tensor(x[None, None], requires_grad=True) for x in (q, k, v)]
@@ -131,10 +134,10 @@ print("all three gradients are slopes")
 # %% [markdown]
 # ## Change this line and predict
 #
-# 1. Set `q[2] = 80 * k[1]`. What happens to the row of *circle*, and what to the gradients that come
-#    through it? Then try `0 * k[1]`.
-# 2. Swap the words: `k = k[[0, 2, 1, 3]]` and `v` likewise. Which rows of the output change? (Without
-#    the causal mask, and with it.)
+# 1. Set `q[2] = 80 * k[1]`. What happens to the row of *circle*, and what to the gradients that
+#    come through it? Then try `0 * k[1]`.
+# 2. Swap the words: `k = k[[0, 2, 1, 3]]` and `v` likewise. Which rows of the output change?
+#    (Without the causal mask, and with it.)
 # 3. Leave out the line that gives all keys length 1. Whom does *circle* find, and why?
 #
 # ## What was claimed
@@ -148,5 +151,6 @@ np.testing.assert_array_equal(np.triu(causal, 1), 0)
 assert abs(measured - dk[0, 0, 1, 0]) < 1e-4
 
 # %% [markdown]
-# **Next:** [06 · What a ViT looks at](06_what_a_vit_looks_at.ipynb) lays such weights over a picture.
-# How a GPU computes them without ever storing the matrix is [12](12_flash_attention.ipynb).
+# **Next:** [06 · What a ViT looks at](06_what_a_vit_looks_at.ipynb) lays such weights over a
+# picture. How a GPU computes them without ever storing the matrix is
+# [12](12_flash_attention.ipynb).
