@@ -50,8 +50,11 @@ def launch(kernel, grid: Grid, block: Grid, *arguments: Array | np.generic) -> N
 def _seen_by_numba(argument: Array | np.generic) -> object:
     """CuPy's arrays are wrapped once, without the wait that Numba would add to every launch.
 
-    Both libraries use the default stream, which keeps their work in order.
+    Both libraries use the default stream, which keeps their work in order. The simulator writes
+    every array back after a launch, so those that may only be read, such as masks, are copied.
     """
-    if isinstance(argument, np.ndarray | np.generic):
+    if isinstance(argument, np.ndarray):
+        return argument if argument.flags.writeable else argument.copy()
+    if isinstance(argument, np.generic):
         return argument
     return cuda.as_cuda_array(argument, sync=False)

@@ -11,9 +11,12 @@ if not ON_GPU:
 
 
 @pytest.fixture(autouse=True, scope="package")
-def _quick_switches():
-    """The simulator's threads wait by polling; at the usual 5 ms a switch they would crawl."""
+def _simulator_made_fit():
+    """Its threads wait by polling, and at the usual 5 ms a switch they would crawl."""
+    from tests.kernels.simulator import shared_arrays_made_once
+
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
-    yield
+    with shared_arrays_made_once():
+        yield
     sys.setswitchinterval(before)

@@ -1,4 +1,4 @@
-"""Runs a `.cu` file on a GPU, through CuPy's RawModule. The only kernels' file that imports CuPy."""
+"""Runs a `.cu` file on a GPU, through CuPy's RawModule: the only rungs' file to import CuPy."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from minivlm.errors import InputError
+from minivlm_kernels.arrays import BF16
+from minivlm_kernels.cuda.cpu import declared
 from minivlm_kernels.cuda.load import HERE, Argument
 
-NEEDS = (8, 0)  # compute capability: cp.async and mma.sync on bf16 came with Ampere
+BF16_NEEDS = (8, 0)  # compute capability: mma.sync on bf16 came with Ampere
 FREE_SHARED = 48 * 1024  # bytes of shared memory that a block gets without asking
 
 
@@ -33,16 +35,22 @@ class GpuKernels:
 
     def __init__(self, source: Path, defines: dict[str, int]):
         cupy = _cupy()
-        if capability() < NEEDS:
-            found, needed = (".".join(map(str, version)) for version in (capability(), NEEDS))
+        text = source.read_text(encoding="utf-8")
+        takes = {parameter.dtype for kernel in declared(text).values() for parameter in kernel}
+        if BF16 in takes and capability() < BF16_NEEDS:
+            found, needed = (".".join(map(str, v)) for v in (capability(), BF16_NEEDS))
             raise InputError(
                 f"{source.name} needs compute capability {needed}, and this GPU has {found}; the "
-                f"Numba rungs and the NumPy reference run on it"
+                f"float32 rungs and the NumPy reference run on it"
             )
-        self.source = source
-        self._module = cupy.RawModule(
-            code=source.read_text(encoding="utf-8"), options=options(source, defines)
-        )
+        self._module = cupy.RawModule(code=text, options=options(source, defines))
+        try:
+            self._module.compile()
+        except RuntimeError as error:  # a compiler that is missing, or too new for the driver
+            raise InputError(
+                f"{source.name} could not be compiled ({error}); python -m minivlm_kernels.doctor "
+                f"says what is missing"
+            ) from None
         self._most_shared: dict[str, int] = {}
 
     def launch(

@@ -1,0 +1,2 @@
+// Has no kernel.
+__device__ float twice(float x) { return 2 * x; }

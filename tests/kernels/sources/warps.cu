@@ -1,0 +1,52 @@
+// What a warp does together, laid open: each lane's registers go to memory.
+#include "warp.cuh"
+
+extern "C" __global__ void multiply(const unsigned* a, const unsigned* b, float* d) {
+  const int lane = threadIdx.x;
+  uint32_t left[4];
+  float sums[4];
+  for (int e = 0; e < 4; e++) left[e] = a[4 * lane + e];
+  for (int e = 0; e < 4; e++) sums[e] = d[4 * lane + e];
+  mma_bf16(sums, left, b[2 * lane], b[2 * lane + 1]);
+  for (int e = 0; e < 4; e++) d[4 * lane + e] = sums[e];
+}
+
+extern "C" __global__ void load(const __nv_bfloat16* x, unsigned* plain, unsigned* transposed,
+                                int pitch) {
+  DYNAMIC_SHARED(__nv_bfloat16, memory);
+  for (int i = threadIdx.x; i < 32 * 8; i += 32) memory[i / 8 * pitch + i % 8] = x[i];
+  __syncwarp();
+  uint32_t r[4];
+  ldmatrix_x4(r, memory + threadIdx.x * pitch);
+  for (int m = 0; m < 4; m++) plain[4 * threadIdx.x + m] = r[m];
+  ldmatrix_x4_trans(r, memory + threadIdx.x * pitch);
+  for (int m = 0; m < 4; m++) transposed[4 * threadIdx.x + m] = r[m];
+}
+
+extern "C" __global__ void exchange(const int* x, int* y) {
+  const int lane = threadIdx.x % 32;
+  int* mine = y + 8 * threadIdx.x;
+  const int value = x[threadIdx.x];
+  mine[0] = __shfl_sync(~0u, value, 3);
+  mine[1] = __shfl_xor_sync(~0u, value, 5);
+  mine[2] = __shfl_down_sync(~0u, value, 4);
+  mine[3] = __shfl_up_sync(~0u, value, 4);
+  mine[4] = __shfl_sync(~0u, value, 1, 8);
+  mine[5] = __ballot_sync(~0u, value % 3 == 0);
+  mine[6] = __any_sync(~0u, lane == 9);
+  mine[7] = __all_sync(~0u, lane < 31);
+}
+
+extern "C" __global__ void round_off(const float* x, __nv_bfloat16* y, float* again,
+                                     unsigned* packed, int n) {
+  for (int i = threadIdx.x; i < n; i += blockDim.x) {
+    y[i] = __float2bfloat16(x[i]);
+    again[i] = __bfloat162float(y[i]);
+    packed[i] = pack_bf16(x[i], x[n - 1 - i]);
+  }
+}
+
+extern "C" __global__ void add_up(float* sum, int* most) {
+  atomicAdd(sum, 1.0f);
+  atomicMax(most, int(threadIdx.x));
+}
