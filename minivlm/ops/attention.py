@@ -94,7 +94,7 @@ def attention_weights(
     """
     P = Q @ K.mT
     B, G, rows, S = P.shape
-    scores = P.reshape(B, G * rows // T, T, S)  # the same memory, seen head by head
+    scores = P.reshape(B, G * rows // max(T, 1), T, S)  # the same memory, seen head by head
     if causal:
         scores += np.where(np.tri(T, S, S - T, dtype=bool, like=P), 0.0, -math.inf).astype(P.dtype)
     if mask is not None:

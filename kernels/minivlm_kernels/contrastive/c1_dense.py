@@ -41,7 +41,8 @@ Measured:
 
 Sources: Radford et al. 2021, arXiv:2103.00020, fig. 3; Zhai et al. 2023, arXiv:2303.15343.
 """
-# pyright: reportCallIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOperatorIssue=false, reportOptionalSubscript=false, reportArgumentType=false
+# pyright: reportCallIssue=false
 
 from __future__ import annotations
 
@@ -145,7 +146,7 @@ def sigmoid_surprise(logits, bias, surprise):
 
 @cuda.jit(fastmath=True)
 def sigmoid_slope(logits, bias, d_logits):
-    """The chance given to the wrong answer, with the sign that makes it smaller, a thread a pair."""
+    """The chance given to the wrong answer, signed as the loss rises, a thread a pair."""
     i = cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
     j = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     N = logits.shape[0]
@@ -184,7 +185,7 @@ def forward(image: Array, text: Array, scale: Array, *, tile: int = 16) -> tuple
     launch(log_sum_exp_of_rows, grid, block, logits, row_lse)
     launch(log_sum_exp_of_rows, grid, block, logits.T, col_lse)
     diagonal = np.diagonal(logits)  # (N,)
-    nats = np.mean((row_lse - diagonal) + (col_lse - diagonal)) / 2
+    nats = ((row_lse - diagonal) + (col_lse - diagonal)).mean() / 2
     return nats, row_lse, col_lse
 
 

@@ -1,4 +1,4 @@
-"""Rung C2, streaming forward: log-sum-exps of rows and of columns, in one pass and without a matrix.
+"""Rung C2, streaming forward: log-sum-exps of rows and columns in one pass, without a matrix.
 
 A sum of exponentials can be taken bit by bit if its maximum goes with it: two partials (max, sum)
 merge into one, in any order. So a tile of logits is computed, used and forgotten.
@@ -6,8 +6,8 @@ merge into one, in any order. So a tile of logits is computed, used and forgotte
 - Along a row: thread (y, x) of a block meets every tile-th column of row y. It keeps its own
   (max, sum) in registers and leaves them at the row's end: tile partials a row.
 - Along a column: a tile's column is reduced in shared memory and merged into the block's own
-  (max, sum) of that column. There are few blocks and each takes many bands of rows, which keeps
-  the partials few: `blocks` a column, not N / tile.
+  (max, sum) of that column. Block p takes the bands of rows p, p + blocks, …, which keeps the
+  partials few: `blocks` a column, not N / tile.
 
 One small kernel merges the partials of rows and those of columns alike. SigLIP's loss needs only
 a sum, for which no maximum has to run along.
@@ -29,8 +29,8 @@ Specification, in NumPy:
     nats = np.mean((row_lse + col_lse) / 2 - diagonal)
 
 Costs: 2 N²E operations and 2 N² exponentials or a few more; 8 N (blocks + tile) bytes of partials
-and 12 N of results, which is 4.4 KB a pair by default. Each band of rows reads all texts once,
-4 N²E / tile bytes, mostly from the L2 cache.
+and 12 N of results, which by default is 4.4 KB a row, or less while there are fewer bands than
+blocks. Tiles read 8 N²E / tile bytes of embeddings, mostly from the L2 cache.
 
 Measured:
     not yet on hardware.
@@ -38,7 +38,8 @@ Measured:
 Sources: Milakov and Gimelshein 2018, arXiv:1805.02867 (the online softmax); column partials:
 ours.
 """
-# pyright: reportCallIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOperatorIssue=false, reportOptionalSubscript=false, reportArgumentType=false
+# pyright: reportCallIssue=false
 
 from __future__ import annotations
 
@@ -67,11 +68,12 @@ LOWEST = np.float32(-1e30)
 @cache
 def info_nce_kernel(tile: int) -> Callable:
     """Partials (max, sum) of exp(logits), along rows (tile, N) and along columns (blocks, N)."""
+    padded = tile + 1  # so that a column of a square lies in different banks
 
     @cuda.jit(fastmath=True)
     def kernel(image, text, scale, row_max, row_sum, col_max, col_sum, diagonal):
         images = cuda.shared.array((tile, tile), float32)
-        texts = cuda.shared.array((tile, tile + 1), float32)  # + 1: a column lies in many banks
+        texts = cuda.shared.array((tile, padded), float32)
         logits = cuda.shared.array((tile, tile), float32)
         N, E = image.shape
         y = cuda.threadIdx.y
@@ -88,9 +90,10 @@ def info_nce_kernel(tile: int) -> Callable:
                 # The tile's cosines, slice by slice of the embeddings
                 cosine = float32(0)
                 for e in range(0, E, tile):
-                    inside = e + x < E
-                    images[y, x] = image[i, e + x] if i < N and inside else float32(0)
-                    texts[y, x] = text[start + y, e + x] if start + y < N and inside else float32(0)
+                    here = i < N and e + x < E
+                    there = start + y < N and e + x < E
+                    images[y, x] = image[i, e + x] if here else float32(0)
+                    texts[y, x] = text[start + y, e + x] if there else float32(0)
                     cuda.syncthreads()  # both slices are there
                     for k in range(tile):
                         cosine += images[y, k] * texts[x, k]
@@ -151,11 +154,12 @@ def merge(maxima, sums, lse):
 @cache
 def sigmoid_kernel(tile: int) -> Callable:
     """The surprises −log σ(z) of row n, summed over every tile-th column: (N, tile)."""
+    padded = tile + 1  # so that a column of a square lies in different banks
 
     @cuda.jit(fastmath=True)
     def kernel(image, text, scale, bias, surprises):
         images = cuda.shared.array((tile, tile), float32)
-        texts = cuda.shared.array((tile, tile + 1), float32)  # + 1: a column lies in many banks
+        texts = cuda.shared.array((tile, padded), float32)
         N, E = image.shape
         y = cuda.threadIdx.y
         x = cuda.threadIdx.x
@@ -167,9 +171,10 @@ def sigmoid_kernel(tile: int) -> Callable:
 
             cosine = float32(0)
             for e in range(0, E, tile):
-                inside = e + x < E
-                images[y, x] = image[i, e + x] if i < N and inside else float32(0)
-                texts[y, x] = text[start + y, e + x] if start + y < N and inside else float32(0)
+                here = i < N and e + x < E
+                there = start + y < N and e + x < E
+                images[y, x] = image[i, e + x] if here else float32(0)
+                texts[y, x] = text[start + y, e + x] if there else float32(0)
                 cuda.syncthreads()  # both slices are there
                 for k in range(tile):
                     cosine += images[y, k] * texts[x, k]
@@ -207,6 +212,8 @@ def forward(
     """
     N, _ = check_pairs(RUNG, F32, image, text)
     check_beside(RUNG, image, (1,), scale=scale)
+    if blocks < 1:
+        raise ValueError(f"{RUNG}: {blocks} blocks cannot share the rows")
     blocks = min(blocks, -(-N // tile))  # so that each has a band, and writes its partials
     row_max, row_sum = (arrays.output((tile, N), F32, image) for _ in range(2))
     col_max, col_sum = (arrays.output((blocks, N), F32, image) for _ in range(2))
@@ -216,7 +223,7 @@ def forward(
     launch(kernel, (blocks,), (tile, tile), image, text, scale, *partials, diagonal)
     launch(merge, (-(-N // tile**2),), (tile**2,), row_max, row_sum, row_lse)
     launch(merge, (-(-N // tile**2),), (tile**2,), col_max, col_sum, col_lse)
-    nats = np.mean((row_lse - diagonal) + (col_lse - diagonal)) / 2
+    nats = ((row_lse - diagonal) + (col_lse - diagonal)).mean() / 2
     return nats, row_lse, col_lse
 
 

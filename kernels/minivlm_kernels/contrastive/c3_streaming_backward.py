@@ -5,9 +5,6 @@ at once into its slope G = (p of the row + p of the column) / 2N − I / N, and 
 up on the spot: d_image += scale · G text. Two passes, images against texts and then texts against
 images, so that each block owns the rows that it writes: no atomics, the same bits each time.
 
-The kernel knows no loss. It asks one function for the slope of a pair, and there are two: for
-InfoNCE and for SigLIP.
-
 Specification, in NumPy:
 
     N = len(image)
@@ -23,8 +20,9 @@ Specification, in NumPy:
         d_text[j] = scale * (slope / N) @ image
 
 Costs: 8 N²E operations, twice the logits and twice a product, and 4 N² exponentials; beside the
-gradients 16 N tile bytes of partial sums. Each band of rows reads the other side twice, 8 N²E / tile
-bytes a pass, mostly from the L2 cache.
+gradients 4 N tile bytes of partial sums a pass, 8 for SigLIP's loss. A pass reads 8 N²E / tile
+bytes of embeddings for the logits, and for the product 4 N²E, of which a block's rows share all
+but 4 N²E / tile in the L1 cache.
 
 Measured:
     not yet on hardware.
@@ -32,7 +30,8 @@ Measured:
 Sources: recomputation from log-sum-exps: Dao et al. 2022, arXiv:2205.14135, algorithm 4; for this
 loss: Cheng et al. 2024, arXiv:2410.17243.
 """
-# pyright: reportCallIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOperatorIssue=false, reportOptionalSubscript=false, reportArgumentType=false
+# pyright: reportCallIssue=false
 
 from __future__ import annotations
 
@@ -52,46 +51,88 @@ from minivlm_kernels.launch import launch
 RUNG = "C3 streaming backward"
 
 
-@cuda.jit(device=True, fastmath=True)
-def info_nce_slope(logit, i, j, our_lse, their_lse):
-    """N times the derivative of symmetric InfoNCE for the logit of pair (i, j)."""
-    p = math.exp(logit - our_lse[i]) + math.exp(logit - their_lse[j])
-    truth = float32(1) if i == j else float32(0)
-    return float32(0.5) * p - truth
-
-
-@cuda.jit(device=True, fastmath=True)
-def sigmoid_slope(logit, i, j, bias, _):
-    """N times the derivative of SigLIP's loss for the logit of pair (i, j)."""
-    sign = float32(1) if i == j else float32(-1)
-    z = sign * (logit + bias[0])
-    t = math.exp(-math.fabs(z))
-    wrong = (t if z > float32(0) else float32(1)) / (float32(1) + t)  # σ(−z), cannot overflow
-    return -sign * wrong
-
-
 @cache
-def backward_kernel(E: int, tile: int, slope_of: Callable) -> Callable:
-    """The gradient for one side, and sums over its rows of slope · logit and of slope.
-
-    Args:
-        E: length of an embedding.
-        tile: a block has tile×tile threads.
-        slope_of: gives N times the derivative for a logit, from (logit, i, j, first, second).
-    """
+def info_nce_kernel(E: int, tile: int) -> Callable:
+    """The gradient for one side, and Σ slope · logit of each row over every tile-th column."""
+    padded = tile + 1  # so that a column of a square lies in different banks
     chunks = -(-E // tile)
 
     @cuda.jit(fastmath=True)
-    def kernel(ours, theirs, scale, first, second, d_ours, d_log_scale, d_bias):
+    def kernel(ours, theirs, scale, our_lse, their_lse, d_ours, d_log_scale):
         our_slice = cuda.shared.array((tile, tile), float32)
-        their_slice = cuda.shared.array((tile, tile + 1), float32)  # + 1: many banks a column
+        their_slice = cuda.shared.array((tile, padded), float32)
         slopes = cuda.shared.array((tile, tile), float32)
+        d = cuda.local.array(chunks, float32)  # this thread's columns x, x + tile, … of row i
         N = ours.shape[0]
         y = cuda.threadIdx.y
         x = cuda.threadIdx.x
         i = cuda.blockIdx.x * tile + y
 
-        d = cuda.local.array(chunks, float32)  # of row i, columns x, x + tile, …
+        for c in range(chunks):
+            d[c] = float32(0)
+        along_scale = float32(0)
+        for start in range(0, N, tile):
+            j = start + x
+
+            # The tile's cosines, slice by slice of the embeddings
+            cosine = float32(0)
+            for e in range(0, E, tile):
+                here = i < N and e + x < E
+                there = start + y < N and e + x < E
+                our_slice[y, x] = ours[i, e + x] if here else float32(0)
+                their_slice[y, x] = theirs[start + y, e + x] if there else float32(0)
+                cuda.syncthreads()  # both slices are there
+                for k in range(tile):
+                    cosine += our_slice[y, k] * their_slice[x, k]
+                cuda.syncthreads()  # no one reads them any more
+
+            # The loss's slope along the pair's logit, 0 past the end
+            slope = float32(0)
+            if i < N and j < N:
+                logit = scale[0] * cosine
+                p = math.exp(logit - our_lse[i]) + math.exp(logit - their_lse[j])
+                truth = float32(1) if i == j else float32(0)
+                slope = (float32(0.5) * p - truth) / float32(N)
+                along_scale += slope * logit
+            slopes[y, x] = slope
+            cuda.syncthreads()  # all slopes are there; the next are written two barriers later
+
+            # d_ours += slopes · theirs; a tile's sum is in a register, a long d in slow memory
+            for c in range(chunks):
+                e = c * tile + x
+                if e < E:
+                    change = float32(0)
+                    for r in range(tile):  # past the end a slope is 0, whichever row it meets
+                        change += slopes[y, r] * theirs[min(start + r, N - 1), e]
+                    d[c] += change
+
+        if i < N:
+            d_log_scale[i, x] = along_scale
+            for c in range(chunks):
+                e = c * tile + x
+                if e < E:
+                    d_ours[i, e] = scale[0] * d[c]
+
+    return kernel
+
+
+@cache
+def sigmoid_kernel(E: int, tile: int) -> Callable:
+    """The same for SigLIP's loss, with Σ slope as well, which is the gradient for the bias."""
+    padded = tile + 1  # so that a column of a square lies in different banks
+    chunks = -(-E // tile)
+
+    @cuda.jit(fastmath=True)
+    def kernel(ours, theirs, scale, bias, d_ours, d_log_scale, d_bias):
+        our_slice = cuda.shared.array((tile, tile), float32)
+        their_slice = cuda.shared.array((tile, padded), float32)
+        slopes = cuda.shared.array((tile, tile), float32)
+        d = cuda.local.array(chunks, float32)  # this thread's columns x, x + tile, … of row i
+        N = ours.shape[0]
+        y = cuda.threadIdx.y
+        x = cuda.threadIdx.x
+        i = cuda.blockIdx.x * tile + y
+
         for c in range(chunks):
             d[c] = float32(0)
         along_scale = float32(0)
@@ -102,41 +143,45 @@ def backward_kernel(E: int, tile: int, slope_of: Callable) -> Callable:
             # The tile's cosines, slice by slice of the embeddings
             cosine = float32(0)
             for e in range(0, E, tile):
-                inside = e + x < E
-                our_slice[y, x] = ours[i, e + x] if i < N and inside else float32(0)
-                their_slice[y, x] = (
-                    theirs[start + y, e + x] if start + y < N and inside else float32(0)
-                )
+                here = i < N and e + x < E
+                there = start + y < N and e + x < E
+                our_slice[y, x] = ours[i, e + x] if here else float32(0)
+                their_slice[y, x] = theirs[start + y, e + x] if there else float32(0)
                 cuda.syncthreads()  # both slices are there
                 for k in range(tile):
                     cosine += our_slice[y, k] * their_slice[x, k]
                 cuda.syncthreads()  # no one reads them any more
 
-            # Each pair's slope, which is 0 past the end
+            # The loss's slope along the pair's logit, 0 past the end
             slope = float32(0)
             if i < N and j < N:
                 logit = scale[0] * cosine
-                slope = slope_of(logit, i, j, first, second) / float32(N)
+                sign = float32(1) if i == j else float32(-1)
+                z = sign * (logit + bias[0])
+                t = math.exp(-math.fabs(z))  # at most 1
+                wrong = (t if z > float32(0) else float32(1)) / (float32(1) + t)  # σ(−z)
+                slope = -sign * wrong / float32(N)
                 along_scale += slope * logit
                 along_bias += slope
             slopes[y, x] = slope
-            cuda.syncthreads()  # the tile is there; the slices' barriers guard it from the next
+            cuda.syncthreads()  # all slopes are there; the next are written two barriers later
 
-            # d_ours += slopes · theirs
+            # d_ours += slopes · theirs; a tile's sum is in a register, a long d in slow memory
             for c in range(chunks):
                 e = c * tile + x
                 if e < E:
                     change = float32(0)
-                    for r in range(tile):
+                    for r in range(tile):  # past the end a slope is 0, whichever row it meets
                         change += slopes[y, r] * theirs[min(start + r, N - 1), e]
                     d[c] += change
 
         if i < N:
-            for c in range(chunks):
-                if c * tile + x < E:
-                    d_ours[i, c * tile + x] = scale[0] * d[c]
             d_log_scale[i, x] = along_scale
             d_bias[i, x] = along_bias
+            for c in range(chunks):
+                e = c * tile + x
+                if e < E:
+                    d_ours[i, e] = scale[0] * d[c]
 
     return kernel
 
@@ -160,9 +205,8 @@ def backward(
     N, _ = check_pairs(RUNG, F32, image, text)
     check_beside(RUNG, image, (1,), scale=scale)
     check_beside(RUNG, image, (N,), row_lse=row_lse, col_lse=col_lse)
-    slope = info_nce_slope
-    d_image, d_log_scale, _ = _one_side(slope, image, text, scale, row_lse, col_lse, tile)
-    d_text, _, _ = _one_side(slope, text, image, scale, col_lse, row_lse, tile)
+    d_image, d_log_scale = _info_nce_side(image, text, scale, row_lse, col_lse, tile)
+    d_text, _ = _info_nce_side(text, image, scale, col_lse, row_lse, tile)
     return d_image, d_text, d_log_scale
 
 
@@ -183,27 +227,34 @@ def sigmoid_backward(
     """
     check_pairs(RUNG, F32, image, text)
     check_beside(RUNG, image, (1,), scale=scale, bias=bias)
-    slope = sigmoid_slope
-    d_image, d_log_scale, d_bias = _one_side(slope, image, text, scale, bias, bias, tile)
-    d_text, _, _ = _one_side(slope, text, image, scale, bias, bias, tile)
+    d_image, d_log_scale, d_bias = _sigmoid_side(image, text, scale, bias, tile)
+    d_text, _, _ = _sigmoid_side(text, image, scale, bias, tile)
     return d_image, d_text, d_log_scale, d_bias
 
 
-def _one_side(
-    slope_of: Callable,
-    ours: Array,
-    theirs: Array,
-    scale: Array,
-    first: Array,
-    second: Array,
-    tile: int,
-) -> tuple[Array, Array, Array]:
-    """The gradients for `ours`, for log(scale) and for a bias; both sides agree on the last two."""
+def _info_nce_side(
+    ours: Array, theirs: Array, scale: Array, our_lse: Array, their_lse: Array, tile: int
+) -> tuple[Array, Array]:
+    """The gradients for `ours` (N, E) and for log(scale) (), which is the same from both sides."""
     N, E = ours.shape
     d_ours = arrays.output((N, E), F32, ours)
-    d_log_scale, d_bias = (arrays.output((N, tile), F32, ours) for _ in range(2))
-    kernel = backward_kernel(E, tile, slope_of)
-    inputs = ours, theirs, scale, first, second
+    d_log_scale = arrays.output((N, tile), F32, ours)
+    inputs = ours, theirs, scale, our_lse, their_lse
+    kernel = info_nce_kernel(E, tile)
+    launch(kernel, (-(-N // tile),), (tile, tile), *inputs, d_ours, d_log_scale)
+    return d_ours, d_log_scale.sum()
+
+
+def _sigmoid_side(
+    ours: Array, theirs: Array, scale: Array, bias: Array, tile: int
+) -> tuple[Array, Array, Array]:
+    """The gradients for `ours` (N, E), and for log(scale) () and the bias (), from either side."""
+    N, E = ours.shape
+    d_ours = arrays.output((N, E), F32, ours)
+    d_log_scale = arrays.output((N, tile), F32, ours)
+    d_bias = arrays.output((N, tile), F32, ours)
+    inputs = ours, theirs, scale, bias
+    kernel = sigmoid_kernel(E, tile)
     launch(kernel, (-(-N // tile),), (tile, tile), *inputs, d_ours, d_log_scale, d_bias)
     return d_ours, d_log_scale.sum(), d_bias.sum()
 
@@ -211,9 +262,14 @@ def _one_side(
 def kernels(E: int, tile: int) -> dict[str, tuple[Callable, str]]:
     """Each kernel of this file with the signature it is compiled for."""
     matrix, vector = "float32[:,::1]", "float32[::1]"
-    inputs = f"{matrix}, {matrix}, {vector}, {vector}, {vector}"
-    signature = f"void({inputs}, {matrix}, {matrix}, {matrix})"
+    matrices = f"{matrix}, {matrix}"
     return {
-        "info_nce": (backward_kernel(E, tile, info_nce_slope), signature),
-        "sigmoid": (backward_kernel(E, tile, sigmoid_slope), signature),
+        "info_nce": (
+            info_nce_kernel(E, tile),
+            f"void({matrices}, {vector}, {vector}, {vector}, {matrices})",
+        ),
+        "sigmoid": (
+            sigmoid_kernel(E, tile),
+            f"void({matrices}, {vector}, {vector}, {matrices}, {matrix})",
+        ),
     }
