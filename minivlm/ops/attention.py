@@ -63,7 +63,7 @@ def attend(
     P = attention_weights(Q, K, T, mask, causal)  # (B, G, R·T, S)
 
     def attention_backward(dy: Array) -> tuple[Array, Array, Array]:
-        dy = dy.reshape(B, G, R * T, -1)
+        dy = dy.reshape(B, G, R * T, dy.shape[-1])
         dV = P.mT @ dy  # y = P V
         dP = dy @ V.mT
         dS = dP  # P = softmax(S): in place, dS = P (dP − Σ dP P)
@@ -74,7 +74,7 @@ def attend(
         dK = dS.mT @ Q
         return dQ.reshape(B, H, T, C), dK, dV
 
-    return (P @ V).reshape(B, H, T, -1), attention_backward
+    return (P @ V).reshape(B, H, T, V.shape[-1]), attention_backward
 
 
 def attention_weights(
