@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minivlm_kernels.arrays import BF16
-from minivlm_kernels.cuda import cpu
+from minivlm_kernels.cuda import gplusplus
 from minivlm_kernels.cuda.cpu import CpuKernels, KernelError, counted, schedule
 
 SOURCE = Path(__file__).parent / "sources" / "faults.cu"
@@ -206,6 +206,6 @@ def test_a_mistake_in_the_source_is_told_with_its_line(tmp_path):
 
 
 def test_without_a_compiler_one_sentence_says_so(monkeypatch):
-    monkeypatch.setattr(cpu.shutil, "which", lambda name: None)
+    monkeypatch.setattr(gplusplus.shutil, "which", lambda name: None)
     with pytest.raises(Exception, match=r"faults\.cu needs g\+\+ to run on a CPU"):
         CpuKernels(SOURCE, {})

@@ -1,4 +1,5 @@
 """Products of bfloat16 matrices summed in float32: cuBLAS on a GPU, NumPy on the CPU."""
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minivlm.errors import InputError
 from minivlm.tensor import Array
 from minivlm_kernels.arrays import BF16, F32
 
@@ -34,8 +36,10 @@ def multiply(
 
 
 class Call(NamedTuple):
-    """How BLAS is asked for it. BLAS goes down columns: to it, a matrix that lies row by row is its
-    transpose, so it computes outᵀ = bᵀ a(ᵀ)ᵀ, with `b` as its first factor.
+    """How BLAS is asked for it.
+
+    BLAS goes down columns. To it, what lies row by row is the transpose, so out = a b becomes
+    outᵀ = bᵀ aᵀ: `b` is its first factor, and neither has to be turned.
     """
 
     op_b: int
@@ -69,9 +73,14 @@ def _step(matrix: Array) -> int:
 
 
 def _by_cublas(a: Array, b: Array, out: Array, transposed: bool, add: bool) -> None:
-    from cupy.cuda import cublas, runtime  # pyright: ignore[reportMissingImports]
-    from cupy.cuda.device import get_cublas_handle  # pyright: ignore[reportMissingImports]
-
+    try:
+        from cupy.cuda import cublas, runtime
+        from cupy.cuda.device import get_cublas_handle
+    except ImportError as error:
+        raise InputError(
+            f"products of bfloat16 matrices need cuBLAS ({error}); python -m "
+            f"minivlm_kernels.doctor says what is missing"
+        ) from None
     call = blas_call(a, b, out, transposed)
     one, beta = np.ones(1, F32), np.full(1, add, F32)  # on the host, where cuBLAS reads them
     cublas.gemmEx(

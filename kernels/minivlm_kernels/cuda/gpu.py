@@ -9,7 +9,7 @@ import numpy as np
 
 from minivlm.errors import InputError
 from minivlm_kernels.arrays import BF16
-from minivlm_kernels.cuda.cpu import declared
+from minivlm_kernels.cuda.declared import declared
 from minivlm_kernels.cuda.load import HERE, Argument
 
 BF16_NEEDS = (8, 0)  # compute capability: mma.sync on bf16 came with Ampere
