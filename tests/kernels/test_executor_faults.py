@@ -1,211 +1,208 @@
 """Whatever a kernel may not do, the executor says; and of what it may do, it says nothing."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from minivlm_kernels.arrays import BF16
-from minivlm_kernels.cuda import gplusplus
-from minivlm_kernels.cuda.cpu import CpuKernels, KernelError, counted, schedule
+from minivlm_kernels.cuda.cpu import KernelError, schedule
+from tests.kernels.faults import compiled, floats, i32, needs_gplusplus, place, run, sentence
 
-SOURCE = Path(__file__).parent / "sources" / "faults.cu"
-TEXT = SOURCE.read_text(encoding="utf-8").splitlines()
+pytestmark = needs_gplusplus
 
-
-@pytest.fixture(scope="module")
-def kernels():
-    return CpuKernels(SOURCE, {})
-
-
-def line_of(words, after=""):
-    """The number of the first line that holds the words, after one that holds others."""
-    start = next((i for i, line in enumerate(TEXT) if after in line), 0)
-    return next(i + 1 for i, line in enumerate(TEXT) if i >= start and words in line)
-
-
-def floats(n, value=np.nan):
-    return np.full(n, value, np.float32)
+# ---- Barriers, and what warps do together.
 
 
 @pytest.mark.parametrize("order", [0, 1, 7])
-def test_a_barrier_makes_a_reversal_right_in_any_order(kernels, order):
+def test_a_barrier_makes_a_reversal_right_in_any_order(order):
     x, y = np.arange(50, dtype=np.float32), floats(50)
     with schedule(order):
-        kernels.launch("reverse", (1,), (64,), (x, y, np.int32(50)))
+        run("reverse", x, y, *i32(50), threads=64)
     np.testing.assert_array_equal(y, x[::-1])
 
 
-def test_without_the_barrier_poison_is_read(kernels):
+def test_without_the_barrier_poison_is_read():
     x, y = np.arange(50, dtype=np.float32), floats(50, 0)
-    kernels.launch("reverse_without_barrier", (1,), (64,), (x, y, np.int32(50)))
+    run("reverse_without_barrier", x, y, *i32(50), threads=64)
     assert np.isnan(y[:18]).all()  # warp 0 ran on before warp 1 had written a thing
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "words"),
-    [
-        ("reads_past_the_end", (floats(32), floats(32), np.int32(1)),
-         "thread 31 touches byte 128 of argument 0, which has 128 bytes"),
-        ("reads_past_the_end", (floats(32), floats(32), np.int32(-1500)),
-         "thread 0 touches byte -6000 of argument 0, which has 128 bytes"),
-        ("writes_past_the_end", (floats(4), np.int32(4)), "touches byte 16 of argument 0"),
-        ("writes_past_the_end", (floats(3), np.int32(3)), "written past the end of argument 0"),
-        ("reads_shared", (floats(1), np.int32(256)), "touches byte 1024 of 16 bytes of shared"),
-        ("writes_shared", (floats(1), np.int32(5)), "written past the end of shared memory"),
-        ("touches_nothing_of_ours", (floats(1),), "memory that belongs to no argument"),
-        ("leaves_before_the_barrier", (floats(1),), "and thread 5 has returned"),
-        ("names_some_lanes", (floats(32),), "mask 0xffff names some lanes only"),
-        ("copies_to_an_odd_place", (floats(8), floats(1)), "no multiple of 16 bytes"),
-        ("forgets_to_wait", (floats(4),), "ended with 1 copies that it never waited for"),
-    ],
-)  # fmt: skip
-def test_what_a_kernel_may_not_do_is_told(kernels, name, arguments, words):
-    with pytest.raises(KernelError, match=rf"^faults\.cu: {name}, block \(0, 0, 0\): .*{words}"):
-        kernels.launch(name, (1,), (32,), arguments, shared_bytes=16)
+def test_a_divergent_barrier_names_both_threads_and_lines():
+    first, second = place("two_barriers", "__sync"), place("two_barriers", "__sync", skip=1)
+    assert sentence("two_barriers", floats(1)) == (
+        f"divergent barrier: thread 0 waits at __syncthreads ({first}), and thread 16 at another "
+        f"one ({second})"
+    )
 
 
-def test_after_a_fault_the_next_launch_is_as_any_other(kernels):
-    with pytest.raises(KernelError):
-        kernels.launch("writes_past_the_end", (1,), (1,), (floats(4), np.int32(4)))
-    y = floats(4)
-    kernels.launch("writes_past_the_end", (1,), (1,), (y, np.int32(3)))
-    assert y[3] == 1
+def test_a_barrier_that_someone_never_reaches_is_divergent():
+    line = place("leaves_before_the_barrier", "__sync")
+    assert sentence("leaves_before_the_barrier", floats(1)) == (
+        f"divergent barrier: thread 0 waits at __syncthreads ({line}), and thread 5 has returned"
+    )
 
 
-def test_what_a_failed_launch_wrote_is_not_kept(kernels):
-    y = floats(3, 5)
-    with pytest.raises(KernelError):
-        kernels.launch("writes_past_the_end", (1,), (1,), (y, np.int32(3)))
-    np.testing.assert_array_equal(y, 5)
+def test_lanes_that_wait_for_each_other_at_different_lines_are_named():
+    shuffle = place("leaves_before_the_shuffle", "__shfl")
+    assert sentence("leaves_before_the_shuffle", floats(1)) == (
+        f"deadlock: thread 7 waits at __shfl_xor_sync ({shuffle}) for thread 0, which has returned"
+    )
+    shuffle = place("shuffles_with_one_half", "__shfl")
+    other = place("shuffles_with_one_half", "__syncwarp")
+    assert sentence("shuffles_with_one_half", floats(1)) == (
+        f"deadlock: thread 0 waits at __shfl_xor_sync ({shuffle}) for thread 16, which waits at "
+        f"__syncwarp ({other})"
+    )
+    barrier = place("some_lanes_wait_for_the_block", "__syncthreads")
+    other = place("some_lanes_wait_for_the_block", "__syncwarp")
+    assert sentence("some_lanes_wait_for_the_block", floats(1)) == (
+        f"deadlock: thread 16 waits at __syncwarp ({other}) for thread 0, which waits at "
+        f"__syncthreads ({barrier})"
+    )
 
 
-def test_a_divergent_barrier_names_both_threads_and_lines(kernels):
-    first = line_of("__syncthreads", after="two_barriers")
-    words = f"waits at __syncthreads.. in line {first}, thread 31 at the one in line {first + 2}"
-    with pytest.raises(KernelError, match=f"thread 0 {words}"):
-        kernels.launch("two_barriers", (1,), (32,), (floats(1),))
-
-
-def test_a_shuffle_that_not_all_lanes_reach_names_who_is_missing(kernels):
-    line = line_of("__shfl", after="leaves_before_the_shuffle")
-    with pytest.raises(KernelError, match=f"line {line}: thread 7 waits for thread 0, which has"):
-        kernels.launch("leaves_before_the_shuffle", (1,), (32,), (floats(1),))
-    with pytest.raises(KernelError, match=r"thread 0 waits for thread 16, which waits at line"):
-        kernels.launch("shuffles_with_one_half", (1,), (32,), (floats(1),))
-
-
-def test_a_warp_that_is_not_whole_cannot_shuffle(kernels):
-    with pytest.raises(KernelError, match="its warp has only 16 threads"):
-        kernels.launch("shuffles", (1,), (16,), (floats(16),))
+def test_a_warp_that_is_not_whole_cannot_shuffle():
+    words = "needs 32 lanes, and the warp of thread 32 has 16"
+    assert words in sentence("shuffles", floats(48), threads=48)
     y = floats(64)
-    kernels.launch("shuffles", (1,), (64,), (y,))
+    run("shuffles", y, threads=64)
     np.testing.assert_array_equal(y, np.arange(64) ^ 1)
 
 
-@pytest.mark.parametrize(("waits", "arrived"), [(0, 0), (1, 4), (2, 8)])
-def test_a_copy_is_there_after_its_wait_and_not_before(kernels, waits, arrived):
-    x, y = np.arange(8, dtype=np.float32), floats(8, 9)
-    kernels.launch("copies", (1,), (1,), (x, y, np.int32(waits)), shared_bytes=32)
-    expected = [0, 1, 2, 3, 0, 0, 0, 0]  # the second copy is outside: zeros
-    np.testing.assert_array_equal(y[:arrived], expected[:arrived])
-    assert np.isnan(y[arrived:]).all()
+def test_a_mask_of_some_lanes_is_refused():
+    words = "thread 0 gives a mask of some lanes, 0xffff; only whole warps are emulated"
+    assert words in sentence("names_some_lanes", floats(32))
 
 
-def test_a_copy_may_also_come_too_early(kernels):
-    x = np.zeros(4, np.float32)
-    late, early = floats(64), floats(64)
-    kernels.launch("overwrites_what_is_read", (1,), (64,), (x, late), shared_bytes=256)
-    with schedule(1):
-        kernels.launch("overwrites_what_is_read", (1,), (64,), (x, early), shared_bytes=256)
-    np.testing.assert_array_equal(late[:32], 7)
-    np.testing.assert_array_equal(early[:32], 0)
-
-
-def test_what_is_done_is_counted(kernels):
-    x, y = floats(32 * 4, 1), floats(32)
-    with counted() as counts:
-        for _ in range(2):
-            kernels.launch("counts", (1,), (32,), (x, y), shared_bytes=512)
-    assert counts.multiply_adds == 2 * 32
-    assert counts.exponentials == 2 * 64
-    assert counts.bytes_to_shared == 2 * 32 * 16
-    assert counts.bytes_put == 2 * 32 * 4
-    assert np.isnan(counts.conflict_degree)
-    np.testing.assert_allclose(y, 8 + np.exp(3), rtol=1e-6)
-
-
-def test_every_block_and_thread_runs_once(kernels):
-    block, thread = np.full((24, 12), -1, np.int32), np.full((24, 12), -1, np.int32)
-    kernels.launch("where", (2, 3, 4), (3, 2, 2), (block, thread))
-    np.testing.assert_array_equal(block, np.arange(24)[:, None] * np.ones(12))
-    np.testing.assert_array_equal(thread, np.ones(24)[:, None] * np.arange(12))
-
-
-def test_schedules_differ_and_repeat(kernels):
-    def who(order):
-        came = np.full(96, -1, np.int32)
-        with schedule(order):
-            kernels.launch("who_comes_first", (1,), (96,), (came, np.zeros(1, np.int32)))
-        return came.tolist()
-
-    assert who(0) == list(range(96))
-    assert who(1) == list(range(95, -1, -1))
-    assert who(7) == who(7) != who(8)
-    assert sorted(who(7)) == list(range(96))
-
-
-def test_arguments_of_every_kind_arrive(kernels):
-    mask = np.broadcast_to(np.array([True, False])[:, None], (2, 1000))  # stride 0: two bytes
-    y = floats(3)
-    b = np.array([1.5]).astype(BF16)
-    rest = (np.int64(1), np.int32(2), np.float32(4), y)
-    kernels.launch("mixed", (1,), (1,), (b, mask, *rest))
-    np.testing.assert_array_equal(y, [4, 0, 1.5])
-    kernels.launch("mixed", (1,), (1,), (b, None, *rest))
-    np.testing.assert_array_equal(y, [4, 4, 1.5])
+# ---- Memory.
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "words"),
+    ("by", "words"),
     [
-        ("none_such", (), "has no kernel none_such"),
-        ("reverse", (floats(2), floats(2)), "takes 3 arguments, not 2"),
-        ("reverse", (floats(2), np.zeros(2), np.int32(2)), "y is float32, not float64"),
-        ("reverse", (floats(2), floats(2), np.int64(2)), "n is int32, not int64"),
-        ("reverse", (floats(2), floats(2), 2), "n is a NumPy scalar, not int"),
-        ("reverse", (floats(2), np.float32(2), np.int32(2)), "y is an array, not float32"),
-        ("reverse", (floats(2), np.broadcast_to(floats(1), 2), np.int32(2)), "may only be read"),
-        ("reverse", (floats(4)[::-1], floats(4), np.int32(2)), "negative strides"),
+        (1, "thread 31 reads byte 128 of x, argument 0, which has 128 bytes"),
+        (-2000, "thread 0 reads byte -8000 of x, argument 0, which has 128 bytes"),
     ],
 )
-def test_arguments_that_a_kernel_does_not_declare_are_refused(kernels, name, arguments, words):
-    with pytest.raises(ValueError, match=words):
-        kernels.launch(name, (1,), (2,), arguments)
+def test_who_reads_beside_an_array_is_named(by, words):
+    line = place("reads", "y[threadIdx.x] =")
+    assert sentence("reads", floats(32), floats(32), *i32(by)) == (
+        f"out of bounds: {words} ({line})"
+    )
 
 
 @pytest.mark.parametrize(
-    ("grid", "block", "shared", "words"),
+    ("size", "at", "words"),
     [
-        ((1,), (1025,), 0, r"1\.\.1024 threads, not \(1025,\)"),
-        ((1,), (32, 33), 0, r"1\.\.1024 threads"),
-        ((0,), (32,), 0, r"grid \(0,\)"),
-        ((1,), (32,), 227 * 1024 + 1, "at most 232448 bytes of shared memory, not 232449"),
+        (4, 4, "thread 0 writes byte 16 of y, argument 0, which has 16 bytes (faults.cu:"),
+        (3, 3, "a thread wrote byte 12 of y, argument 0, which has 12 bytes"),
+        (4, -3, "a thread wrote byte -12 of y, argument 0, which has 16 bytes"),
+        (0, 0, "thread 0 writes byte 0 of y, argument 0, which has 0 bytes (faults.cu:"),
     ],
 )
-def test_a_launch_that_no_gpu_takes_is_refused(kernels, grid, block, shared, words):
-    with pytest.raises(ValueError, match=words):
-        kernels.launch("shuffles", grid, block, (floats(32),), shared_bytes=shared)
+def test_who_writes_beside_an_array_is_found(size, at, words):
+    assert f"out of bounds: {words}" in sentence("writes", floats(size), *i32(at))
 
 
-def test_a_mistake_in_the_source_is_told_with_its_line(tmp_path):
-    source = tmp_path / "with space.cu"
-    source.write_text('extern "C" __global__ void f(float* y) {\n  y[0] = nothing;\n}\n')
-    with pytest.raises(Exception, match=r"with space\.cu:2:.*nothing"):
-        CpuKernels(source, {})
+def test_who_writes_a_const_array_is_named():
+    assert sentence("writes_const", floats(4)) == (
+        f"const: thread 0 writes byte 4 of x, argument 0, which has 16 bytes "
+        f"({place('writes_const', 'const_cast')})"
+    )
 
 
-def test_without_a_compiler_one_sentence_says_so(monkeypatch):
-    monkeypatch.setattr(gplusplus.shutil, "which", lambda name: None)
-    with pytest.raises(Exception, match=r"faults\.cu needs g\+\+ to run on a CPU"):
-        CpuKernels(SOURCE, {})
+@pytest.mark.parametrize(
+    ("name", "at", "words"),
+    [
+        ("reads_shared", 256, "thread 0 reads byte 1024 of dynamic shared memory, which has 16"),
+        ("writes_shared", 5, "a thread wrote byte 20 of dynamic shared memory, which has 16"),
+        ("writes_shared", -1, "a thread wrote byte -4 of dynamic shared memory, which has 16"),
+        ("writes_static_shared", 1500, "thread 0 writes byte"),
+        ("writes_static_shared", 1000, "a thread wrote byte"),
+        ("writes_static_shared", -100, "of the __shared__ arrays, which ha"),
+    ],
+)
+def test_who_leaves_shared_memory_is_found(name, at, words):
+    assert words in sentence(name, floats(1), *i32(at))
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "at", "array"),
+    [
+        ("takes_a_number", "memory[at] = 2", 8, "float [8]"),
+        ("takes_a_number", "memory[at] = 2", -1, "float [8]"),
+        ("takes_a_register", "registers[i] +=", 5, "float [4]"),
+    ],
+)
+def test_an_index_that_an_array_does_not_have_is_told(name, words, at, array):
+    index = 4 if name == "takes_a_register" else at
+    assert sentence(name, floats(1), *i32(at)) == (
+        f"out of bounds: thread 0 takes number {index} of an array '{array}' ({place(name, words)})"
+    )
+
+
+def test_indices_within_an_array_are_not_told():
+    for name, at in (("takes_a_number", 7), ("takes_a_register", 4), ("writes_static_shared", 7)):
+        run(name, floats(1), *i32(at))
+
+
+def test_four_numbers_at_once_must_be_aligned():
+    x, y = np.arange(132, dtype=np.float32), floats(128)
+    run("reads_four", x, y.view(np.float32), *i32(4))
+    np.testing.assert_array_equal(y, x[4:])
+    told = sentence("reads_four", x, y, *i32(2))
+    assert told.startswith("misaligned: thread 0 finds no 'const struct float4' at byte 8 of x, ")
+    assert told.endswith(f"({place('reads_four', 'reinterpret_cast')})")
+
+
+def test_a_view_is_as_misaligned_as_it_would_be_on_a_gpu():
+    x, y = np.arange(132, dtype=np.float32), floats(128)
+    assert "misaligned: thread 0" in sentence("reads_four", x[1:129], y, *i32(0))
+    run("reads_four", x[4:], y, *i32(0))
+    np.testing.assert_array_equal(y, x[4:])
+
+
+def test_a_null_pointer_and_strange_addresses_are_told():
+    line = place("puts_through", "put(z")
+    assert sentence("puts_through", floats(1), None) == (
+        f"thread 0 writes memory that belongs to no argument, at address (nil) ({line})"
+    )
+    assert "at address 0x10000000000" in sentence("touches_nothing_of_ours", floats(1))
+
+
+# ---- The rest.
+
+
+def test_a_division_by_zero_is_told():
+    line = place("divides", "100 /")
+    words = f"thread 3 divides an integer by zero ({line})"
+    assert sentence("divides", np.zeros(1, np.int32)) == words
+
+
+def test_a_stack_that_is_used_up_is_told():
+    run("calls_itself", floats(1), *i32(10))
+    words = "thread 0 needs more than 65536 bytes of stack"
+    assert words in sentence("calls_itself", floats(1), *i32(1000))
+
+
+def test_a_thread_is_named_by_all_its_indices():
+    with pytest.raises(KernelError, match=r"thread \(3, 0, 0\) reads byte 128 of x"):
+        compiled().launch("reads", (1,), (4, 2), (floats(32), floats(8), *i32(29)))
+
+
+def test_more_threads_than_launch_bounds_allow_are_refused():
+    run("is_bounded", floats(1), threads=32)
+    with pytest.raises(KernelError, match="is_bounded: __launch_bounds__ allows 32 threads, not"):
+        run("is_bounded", floats(1), threads=33)
+
+
+def test_after_a_fault_the_next_launch_is_as_any_other():
+    for _ in range(3):
+        y = floats(4)
+        sentence("writes", y, *i32(4))
+        run("writes", y, *i32(3), threads=1)
+        assert y[3] == 1
+
+
+def test_what_a_failed_launch_wrote_is_not_kept():
+    y = floats(3, 5)
+    sentence("writes", y, *i32(3))
+    np.testing.assert_array_equal(y, 5)

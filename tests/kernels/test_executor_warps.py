@@ -1,5 +1,6 @@
 """Tensor cores, matrix loads and shuffles as the executor emulates them, against NumPy."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,12 @@ from hypothesis import strategies as st
 
 from minivlm_kernels.arrays import BF16
 from minivlm_kernels.cuda.load import load
+from tests.kernels.conftest import ON_GPU
 from tests.kernels.places import back, normal, place
 
+pytestmark = pytest.mark.skipif(
+    not ON_GPU and shutil.which("g++") is None, reason="without a GPU, .cu files need g++"
+)
 SOURCE = Path(__file__).parent / "sources" / "warps.cu"
 LANE = np.arange(32)
 G, T = LANE // 4, LANE % 4
@@ -77,14 +82,30 @@ def test_lanes_exchange_what_they_hold(kernels):
         np.testing.assert_array_equal(got[:, 7], 0)
 
 
+def test_lanes_exchange_within_groups(kernels):
+    x = np.random.default_rng(3).standard_normal(32).astype(np.float32)
+    y = place(np.zeros((32, 6), np.float32))
+    kernels.launch("exchange_in_groups", (1,), (32,), (place(x), y))
+    sources = [
+        LANE // 8 * 8 + 3,
+        np.where(LANE % 8 >= 3, LANE - 3, LANE),
+        np.where(LANE % 8 < 5, LANE + 3, LANE),
+        LANE ^ 6,
+        np.where(LANE & 8, LANE ^ 8, LANE),
+        LANE,
+    ]
+    np.testing.assert_array_equal(back(y), x[np.stack(sources, axis=1)])
+
+
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 1.17549435e-38, 3.4e38, -3.4028235e38]
+STRANGE = np.array([0x7F800001, 0x7FFFFFFF, 0xFFFFFFFF], np.uint32).view(np.float32)  # all NaN
 TIES = [1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -(1 + 2**-8)]
 
 
 @settings(max_examples=50)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=20))
 def test_bfloat16_is_rounded_as_everywhere(kernels, numbers):
-    x = np.array([*numbers, *SPECIAL, *TIES], np.float32)
+    x = np.array([*numbers, *SPECIAL, *STRANGE, *TIES], np.float32)
     y, again = place(np.zeros(len(x), BF16)), place(np.zeros(len(x), np.float32))
     packed = place(np.zeros(len(x), np.uint32))
     arguments = (place(x), y, again, packed, np.int32(len(x)))
@@ -98,8 +119,24 @@ def test_bfloat16_is_rounded_as_everywhere(kernels, numbers):
     np.testing.assert_array_equal(back(packed)[number], (bits | bits[::-1] << 16)[number])
 
 
+def test_the_greater_of_a_number_and_nan_is_the_number(kernels):
+    x = np.array([[1, 2], [2, 1], [np.nan, 3], [3, np.nan], [-np.inf, 5]], np.float32)
+    y = place(np.zeros((5, 4), np.float32))
+    kernels.launch("halves", (1,), (5,), (place(x), y))
+    np.testing.assert_array_equal(back(y)[:, :2], x)
+    np.testing.assert_array_equal(back(y)[:, 2], np.fmax(x[:, 0], x[:, 1]))
+    np.testing.assert_array_equal(back(y)[:, 3], np.fmin(x[:, 0], x[:, 1]))
+
+
 def test_atomics_lose_nothing(kernels):
-    total, most = place(np.zeros(1, np.float32)), place(np.zeros(1, np.int32))
-    kernels.launch("add_up", (3,), (100,), (total, most))
-    assert back(total)[0] == 300
-    assert back(most)[0] == 99
+    total, numbers = place(np.zeros(1, np.float32)), place(np.array([0, 99, 0, -1, 7], np.int32))
+    before = place(np.full((100, 3), -5, np.int32))
+    kernels.launch("change", (1,), (100,), (total, numbers, before))
+    total, numbers, before = back(total), back(numbers), back(before)
+    assert total[0] == 100
+    assert [*numbers[:3]] == [99, 0, 200]
+    np.testing.assert_array_equal(np.sort(before[:, 0]), np.arange(0, 200, 2))
+    np.testing.assert_array_equal(np.sort([*before[:, 1], numbers[3]]), np.arange(-1, 100))
+    swapped = np.flatnonzero(before[:, 2] == 7)
+    assert len(swapped) in (1, 2)  # thread 7 puts 7 where 7 was, if it comes first
+    assert numbers[4] in swapped

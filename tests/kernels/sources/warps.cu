@@ -37,6 +37,18 @@ extern "C" __global__ void exchange(const int* x, int* y) {
   mine[7] = __all_sync(~0u, lane < 31);
 }
 
+// Within groups of 8 lanes.
+extern "C" __global__ void exchange_in_groups(const float* x, float* y) {
+  float* mine = y + 6 * threadIdx.x;
+  const float value = x[threadIdx.x];
+  mine[0] = __shfl_sync(~0u, value, 11, 8);
+  mine[1] = __shfl_up_sync(~0u, value, 3, 8);
+  mine[2] = __shfl_down_sync(~0u, value, 3, 8);
+  mine[3] = __shfl_xor_sync(~0u, value, 6, 8);
+  mine[4] = __shfl_xor_sync(~0u, value, 8, 8);  // earlier groups may be read, later ones not
+  mine[5] = __shfl_up_sync(~0u, value, 32);
+}
+
 extern "C" __global__ void round_off(const float* x, __nv_bfloat16* y, float* again,
                                      unsigned* packed, int n) {
   for (int i = threadIdx.x; i < n; i += blockDim.x) {
@@ -46,7 +58,22 @@ extern "C" __global__ void round_off(const float* x, __nv_bfloat16* y, float* ag
   }
 }
 
-extern "C" __global__ void add_up(float* sum, int* most) {
+// Four numbers for each pair of x.
+extern "C" __global__ void halves(const float* x, float* y) {
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(x[2 * threadIdx.x], x[2 * threadIdx.x + 1]);
+  float* mine = y + 4 * threadIdx.x;
+  mine[0] = __low2float(pair);
+  mine[1] = __high2float(pair);
+  mine[2] = max(x[2 * threadIdx.x], x[2 * threadIdx.x + 1]);
+  mine[3] = min(x[2 * threadIdx.x], x[2 * threadIdx.x + 1]);
+}
+
+extern "C" __global__ void change(float* sum, int* numbers, int* before) {
+  const int i = threadIdx.x;
   atomicAdd(sum, 1.0f);
-  atomicMax(most, int(threadIdx.x));
+  atomicMax(numbers, i);
+  atomicMin(numbers + 1, i);
+  before[3 * i] = atomicAdd(numbers + 2, 2);
+  before[3 * i + 1] = atomicExch(numbers + 3, i);
+  before[3 * i + 2] = atomicCAS(numbers + 4, 7, i);
 }

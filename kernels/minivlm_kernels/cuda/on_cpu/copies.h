@@ -2,60 +2,46 @@
 //
 // A copy in the background may arrive at any time until the wait that asks for it. Under schedule 0
 // it arrives as late as it may, so that who reads before the wait reads what was there; under
-// schedule 1 at once, so that who still reads what it overwrites is served right; else by chance.
+// schedule 1 at once, so that who still reads what it overwrites reads something else; else by
+// chance.
 #pragma once
-#include "tensor.h"
+#include "counts.h"
+#include "memory.h"
 
 namespace cpu {
 
-inline void copy(const PendingCopy& c) {
-  if (c.inside)
-    memcpy(c.to, c.from, 16);
-  else
-    memset(c.to, 0, 16);
-}
+void copy_now(void* to, const void* from, bool inside, const Place& place);
+void copy_in_background(void* to, const void* from, bool inside, const Place& place);
 
-inline void arrive(int groups) {
-  Thread& t = *block.current;
-  auto late = std::stable_partition(t.copies.begin(), t.copies.end(),
-                                    [&](const PendingCopy& c) { return c.group < groups; });
-  std::for_each(t.copies.begin(), late, copy);
-  t.copies.erase(t.copies.begin(), late);
-}
+// The current thread's copies have arrived, up to those of its newest groups.
+void wait_for_copies(int newest_groups);
+
+// Fails if a thread of the block has returned while copies were on their way.
+void check_no_copies();
 
 }  // namespace cpu
 
+inline void copy16(void* shared, const void* global, bool inside,
+                   cpu::Place place = cpu::Place::here()) {
+  cpu::copy_now(shared, global, inside, place);
+}
+
 inline void cp_async16(void* shared, const void* global, bool inside,
-                       int line = __builtin_LINE()) {
-  cpu::is_aligned("cp_async16", shared, line);
-  cpu::is_aligned("cp_async16", global, line);
-  cpu::Block& b = cpu::block;
-  const cpu::PendingCopy c{shared, global, inside, b.current->groups};
-  cpu::counts.bytes_to_shared += 16;
-  if (b.order == 1 || (b.order > 1 && b.random() % 2))
-    cpu::copy(c);
-  else
-    b.current->copies.push_back(c);
+                       cpu::Place place = cpu::Place::here()) {
+  cpu::copy_in_background(shared, global, inside, place);
 }
 
 inline void cp_async_commit() { cpu::block.current->groups++; }
 
 template <int N>
 inline void cp_async_wait() {
-  cpu::arrive(cpu::block.current->groups - N);
-}
-
-inline void copy16(void* shared, const void* global, bool inside, int line = __builtin_LINE()) {
-  cpu::is_aligned("copy16", shared, line);
-  cpu::is_aligned("copy16", global, line);
-  cpu::counts.bytes_to_shared += 16;
-  cpu::copy({shared, global, inside, 0});
+  cpu::wait_for_copies(N);
 }
 
 template <class T>
 inline void put(T* global, T value) {
-  cpu::counts.bytes_put += sizeof(T);
+  cpu::count(&cpu::Counts::bytes_put, sizeof(T));
   *global = value;
 }
 
-#define DYNAMIC_SHARED(T, name) T* name = reinterpret_cast<T*>(cpu::block.shared)
+#define DYNAMIC_SHARED(T, name) T* name = reinterpret_cast<T*>(cpu::memory.shared.data)

@@ -1,9 +1,12 @@
 // The words of CUDA C++ that g++ does not know.
 #pragma once
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <type_traits>
 
 #define __global__
 #define __device__
@@ -13,7 +16,11 @@
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #define __constant__ static const
-#define __shared__ static __attribute__((section("cuda_shared")))
+
+// Each array in a section of its own, which shared.ld brings together.
+#define __shared__ static __attribute__((section("cuda_shared." QUOTED(__COUNTER__))))
+#define QUOTED(x) QUOTED_AS_IT_IS(x)
+#define QUOTED_AS_IT_IS(x) #x
 
 struct uint3 {
   unsigned x, y, z;
@@ -46,52 +53,25 @@ inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
-using std::max;
-using std::min;
-
-namespace cpu {
-// What was done, since the counts were last taken. `python` reads them in this order.
-struct Counts {
-  uint64_t tensor_multiply_adds;  // by mma_bf16
-  uint64_t multiply_adds;         // by fmaf; counted with -DCOUNTED alone
-  uint64_t exponentials;          // likewise
-  uint64_t bytes_to_shared;       // by copy16 and cp_async16
-  uint64_t bytes_put;             // by put
-  uint64_t matrix_loads;          // 8×8 matrices by ldmatrix: one turn of shared memory each,
-  uint64_t matrix_load_turns;     // were it not for banks that collide
-};
-static Counts counts;
-
-#ifdef COUNTED
-inline float counted_fmaf(float a, float b, float c) {
-  counts.multiply_adds++;
-  return __builtin_fmaf(a, b, c);
+// Of two numbers of different types, as in CUDA; of NaN and a number, the number.
+template <class A, class B>
+constexpr std::common_type_t<A, B> max(A a, B b) {
+  const std::common_type_t<A, B> x = a, y = b;
+  return x > y || y != y ? x : y;
 }
-inline float counted_exp2f(float x) {
-  counts.exponentials++;
-  return __builtin_exp2f(x);
+template <class A, class B>
+constexpr std::common_type_t<A, B> min(A a, B b) {
+  const std::common_type_t<A, B> x = a, y = b;
+  return x < y || y != y ? x : y;
 }
-inline float counted_expf(float x) {
-  counts.exponentials++;
-  return __builtin_expf(x);
-}
-#endif
-}  // namespace cpu
 
-#ifdef COUNTED
-#define fmaf cpu::counted_fmaf
-#define __fmaf_rn cpu::counted_fmaf
-#define exp2f cpu::counted_exp2f
-#define expf cpu::counted_expf
-#define __expf cpu::counted_expf
-#else
+// Macros, because some C libraries have functions of these names.
 #define __fmaf_rn fmaf
 #define __expf expf
-#endif
 #define __logf logf
 #define __log2f log2f
-inline float __fdividef(float a, float b) { return a / b; }
-inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+#define rsqrtf(x) (1.0f / sqrtf(x))
+#define __fdividef(a, b) ((a) / (b))
 
 template <class To, class From>
 inline To same_bits(From from) {

@@ -1,0 +1,1 @@
+"""What `kernels/bench.py` is made of: workloads, clocks, ceilings, checks, counts and a report."""
