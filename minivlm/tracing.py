@@ -50,14 +50,15 @@ class Tracer:
         """One line for an op's value."""
         del inputs
         op, caller = op_and_caller(sys._getframe(1))
-        self.write(_line("→", op, y.data, f"{_range(y.data)}", caller))
+        self.write(_line("→", op.strip("_"), y.data, f"{_range(y.data)}", caller))
 
     def backward(self, node: Node, dy: Array, edges: list[Edge]) -> None:
         """One line for the gradient that a value has got."""
         size = math.sqrt(float((dy.astype(np.float64) ** 2).sum()))
         code = edges[0].vjp.__code__ if edges else None
         where = f"{_short(code.co_filename)}:{code.co_firstlineno}" if code else ""
-        self.write(_line("←", node.name.removeprefix("Tensor."), dy, f"|dy| {size:.4g}", where))
+        op = node.name.removeprefix("Tensor.").strip("_").removesuffix("_arrays")
+        self.write(_line("←", op, dy, f"|dy| {size:.4g}", where))
 
 
 def op_and_caller(frame: FrameType | None) -> tuple[str, str]:
@@ -83,7 +84,12 @@ def _range(array: Array) -> str:
 
 
 def _short(file: str) -> str:
-    """Relative to the working directory where that is shorter, as editors like it."""
+    """Relative to the working directory where that is shorter, as editors like it.
+
+    A notebook's cell is a file only by name, one that no one could open: it is called "cell".
+    """
+    if Path(file).parent.name.startswith("ipykernel_"):
+        return "cell"
     try:
         relative = os.path.relpath(file)
     except ValueError:  # another drive

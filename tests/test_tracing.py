@@ -6,6 +6,7 @@ import pytest
 
 import minivlm
 from minivlm.ops.attention import attention
+from minivlm.ops.normalize import softmax
 from minivlm.tensor import Tensor, no_grad
 from minivlm.watch import watched_by, watcher
 
@@ -30,7 +31,7 @@ def place(line):
 def test_each_op_has_a_line_that_links_to_its_caller():
     x = Tensor([[1.0, -2.0]])
     lines = lines_of(lambda: (x * 3).sum())
-    assert re.match(r"→ __mul__ +1×2 +float32 +-6 … 3 ", lines[0])
+    assert re.match(r"→ mul +1×2 +float32 +-6 … 3 ", lines[0])
     assert re.match(r"→ sum +scalar +float32 +-3 … -3 ", lines[1])
     assert place(lines[0]) == (HERE, "    lines = lines_of(lambda: (x * 3).sum())")
 
@@ -92,3 +93,16 @@ def test_a_watcher_sees_values_inputs_and_gradients():
     assert back == (y.node, [1.0], 1)
     assert unrecorded[0].node is None
     assert a.grad.tolist() == [5]
+
+
+def test_a_notebook_s_cell_is_called_so_and_keeps_its_line():
+    cell = "x = Tensor([1.0])\nfor _ in range(1):\n    x.exp()"
+    code = compile(cell, "/tmp/ipykernel_123/456.py", "exec")
+    [line] = lines_of(lambda: exec(code, {"Tensor": Tensor}))
+    assert line.split()[-1] == "cell:3"
+
+
+def test_an_op_has_one_name_on_both_ways():
+    x = Tensor(np.ones((2, 3)), requires_grad=True)
+    lines = lines_of(lambda: (softmax(x) * 2).sum().backward())
+    assert [line.split()[1] for line in lines] == ["softmax", "mul", "sum", "sum", "mul", "softmax"]

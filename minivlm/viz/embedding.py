@@ -24,31 +24,43 @@ def principal_axes(x: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarra
 
 
 def joined_points(
-    moments: Sequence[tuple[str, np.ndarray, np.ndarray]], labels: Sequence[str] | None = None
+    moments: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    labels: Sequence[str] | None = None,
+    colors: Sequence[str] | None = None,
 ) -> Figure:
-    """Each picture (blue) joined by a line to its text (orange): shorter lines, better model.
+    """Each picture (a dot) joined by a line to its text (a square): shorter lines, better model.
 
     Every panel has its own two axes, those in which its points differ most (PCA by SVD).
 
     Args:
         moments: for each panel a title, pictures (N, E) and texts (N, E), row n beside row n.
-        labels: what to write beside each picture's point; none where they are too many.
+        labels: what to write beside each picture's point in the last panel.
+        colors: of each pair, such as "#dc2828"; otherwise pictures are blue and texts orange.
 
     Raises:
-        ValueError: pictures and texts differ in shape.
+        ValueError: pictures and texts differ in shape, or labels or colours are not one a pair.
     """
-    figure = new_figure(3.6 * len(moments), 3.7)
+    figure = new_figure(3.8 * len(moments), 4.0)
     row = np.atleast_1d(figure.subplots(1, len(moments)))
     for axes, (title, images, texts) in zip(row, moments, strict=True):
         if images.shape != texts.shape:
             raise ValueError(f"pictures {images.shape} and texts {texts.shape} are no pairs")
+        for given in (labels, colors):
+            if given is not None and len(given) != len(images):
+                raise ValueError(
+                    f"{len(given)} labels or colours are not one for {len(images)} pairs"
+                )
         mean, directions = principal_axes(np.concatenate([images, texts]))
         seen, said = (images - mean) @ directions.T, (texts - mean) @ directions.T  # (N, 2) each
         for a, b in zip(seen, said, strict=True):
             axes.plot(*zip(a, b, strict=True), color=GRAY, linewidth=0.8, zorder=1)
-        axes.scatter(*seen.T, color=BLUE, s=22, label="picture", zorder=2)
-        axes.scatter(*said.T, color=ORANGE, s=22, marker="s", label="text", zorder=2)
-        for point, label in zip(seen, labels or (), strict=False):
+        dots, squares = (colors, colors) if colors else (BLUE, ORANGE)
+        edge = {"edgecolor": "black", "linewidth": 0.5, "zorder": 2}
+        axes.scatter(*seen.T, c=dots, s=30, label="picture", **edge)
+        axes.scatter(*said.T, c=squares, s=26, marker="s", label="text", **edge)
+        axes.margins(0.09)
+        named = labels if labels and axes is row[-1] else ()
+        for point, label in zip(seen, named, strict=False):
             axes.annotate(
                 label, point, fontsize=FONT - 3, xytext=(4, 3), textcoords="offset points"
             )
@@ -58,5 +70,9 @@ def joined_points(
         axes.set_xticks([])
         axes.set_yticks([])
     row[0].set_ylabel("second direction")
-    row[0].legend(fontsize=FONT - 2, loc="best")
+    legend = row[0].legend(fontsize=FONT - 2, loc="best")
+    if colors:  # a legend in the first pair's colour would say something about that colour
+        for handle in legend.legend_handles:
+            if handle is not None:
+                handle.set_color(GRAY)
     return figure

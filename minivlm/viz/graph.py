@@ -9,23 +9,23 @@ graph.steps()           # one picture for each step of the way back
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from minivlm.tensor import Array, Edge, Node, Tensor
-from minivlm.viz.style import BLUE, GRAY, ORANGE
+from minivlm.viz.style import BLUE, GRAY, GREEN, ORANGE
 from minivlm.viz.svg import Drawing
 from minivlm.watch import watched_by
 
 SIGNS = {"__add__": "+", "__sub__": "−", "__mul__": "×", "__truediv__": "÷", "__neg__": "−"}
 SIGNS |= {"__pow__": "power", "__matmul__": "@", "__getitem__": "[ ]"}
 MOST = 60  # values in one picture; more could not be read
-BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 126.0, 58.0, 44.0, 22.0, 16.0
+BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 132.0, 58.0, 42.0, 22.0, 16.0
+GRADIENT = "#A33B00"  # ink that can be read on white, which the palette's red is too light for
 
 
 @dataclass(eq=False)
@@ -93,14 +93,26 @@ class Graph:
             value.gradient = dy
             self.tape.append(Step(value, self._known()))
 
-    def draw(self) -> Drawing:
-        """Every value and, where the way back has passed, its gradient."""
-        return self._draw(self._known(), None)
+    def draw(self, badges: Mapping[Node, str] | None = None) -> Drawing:
+        """Every value and, where the way back has passed, its gradient.
+
+        Args:
+            badges: a word or two at the corner of a node's box, such as when it was visited.
+        """
+        drawing = self._draw(self._known(), None, "a computation graph")
+        for value in self.values:
+            if value.tensor.node is not None and badges and value.tensor.node in badges:
+                draw_badge(drawing, value, badges[value.tensor.node])
+        return drawing
 
     def steps(self) -> list[Drawing]:
-        """A picture for each step of the tape, newest value first, and one of the end."""
-        pictures = [self._draw(step.known, step.value) for step in self.tape]
-        return [*pictures, self.draw()] if pictures else []
+        """A picture for each step of the tape, newest value first, and one of the end.
+
+        The title of each says what happens in it.
+        """
+        pictures = [self._draw(step.known, step.value, told(step)) for step in self.tape]
+        end = self._draw(self._known(), None, "the leaves keep their gradients")
+        return [*pictures, end] if pictures else []
 
     def _leaf(self, tensor: Tensor, name: str) -> Value:
         value = Value(tensor, name or ("leaf" if tensor.requires_grad else "constant"), [], 0)
@@ -122,15 +134,16 @@ class Graph:
                 known[id(value)] = gradient.copy()
         return known
 
-    def _draw(self, known: dict[int, Array], active: Value | None) -> Drawing:
+    def _draw(self, known: dict[int, Array], active: Value | None, title: str) -> Drawing:
         columns = place(self.values)
         rows = max((len(column) for column in columns), default=1)
         width = 2 * MARGIN + len(columns) * (BOX_WIDTH + GAP_X) - GAP_X
         height = 2 * MARGIN + rows * (BOX_HEIGHT + GAP_Y) - GAP_Y
-        drawing = Drawing(max(width, 1), max(height, 1), "a computation graph")
+        drawing = Drawing(max(width, 1), max(height, 1), title)
         for value in self.values:
-            for arrow in value.arrows:
-                draw_arrow(drawing, arrow, value)
+            for source, arrow, end in zip(value.inputs, value.arrows, arrivals(value), strict=True):
+                passes = value is active and source.tensor.requires_grad
+                draw_arrow(drawing, arrow, end, passes)
         for value in self.values:
             draw_value(drawing, value, known.get(id(value)), value is active)
         return drawing
@@ -190,16 +203,47 @@ def corner(box: Value | Passage) -> tuple[float, float]:
     return x, MARGIN + box.row * (BOX_HEIGHT + GAP_Y)
 
 
-def draw_arrow(drawing: Drawing, arrow: list[Value | Passage], end: Value) -> None:
-    """Straight from box to box, level through each passage."""
-    middle = BOX_HEIGHT / 2
-    for start, stop in pairwise([*arrow, end]):
-        x, y = corner(start)
-        if isinstance(start, Passage):
-            drawing.line(x, y + middle, x + BOX_WIDTH, y + middle, thickness=1.5)
-        draw = drawing.arrow if stop is end else partial(drawing.line, thickness=1.5)
-        left, top = corner(stop)
-        draw(x + BOX_WIDTH, y + middle, left, top + middle)
+def told(step: Step) -> str:
+    """What a step does, in a sentence: "× has all of its gradient, ∂ 3: ..."."""
+    value, takers = step.value, []
+    for source in value.inputs:
+        if source.tensor.requires_grad and source.label not in takers:
+            takers.append(source.label)
+    gradient = short(step.known[id(value)])
+    return f"{value.label} has all of its gradient, ∂ {gradient}: shares go to {listed(takers)}"
+
+
+def listed(names: list[str]) -> str:
+    """Names with commas between them and "and" before the last."""
+    return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])
+
+
+def arrivals(value: Value) -> list[tuple[float, float]]:
+    """Where each input's arrow ends, on the left of the box: in the order of where it is from."""
+    x, y = corner(value)
+    order = sorted(range(len(value.arrows)), key=lambda i: value.arrows[i][-1].row)
+    apart = min(14.0, BOX_HEIGHT / max(1, len(order)))
+    above = (len(order) - 1) / 2
+    return [(x, y + BOX_HEIGHT / 2 + apart * (order.index(i) - above)) for i in range(len(order))]
+
+
+def draw_arrow(
+    drawing: Drawing, arrow: list[Value | Passage], end: tuple[float, float], passes: bool
+) -> None:
+    """Straight from box to box, level through each passage; broad where a gradient comes back."""
+    points = []
+    for box in arrow:
+        x, y = corner(box)
+        if isinstance(box, Passage):
+            points.append((x, y + BOX_HEIGHT / 2))
+        points.append((x + BOX_WIDTH, y + BOX_HEIGHT / 2))
+    points.append(end)
+    if passes:
+        for (x1, y1), (x2, y2) in pairwise(points):
+            drawing.line(x1, y1, x2, y2, thickness=7, ink=ORANGE)
+    for (x1, y1), (x2, y2) in pairwise(points[:-1]):
+        drawing.line(x1, y1, x2, y2, thickness=1.5)
+    drawing.arrow(*points[-2], *points[-1])
 
 
 def draw_value(drawing: Drawing, value: Value, gradient: Array | None, active: bool) -> None:
@@ -212,7 +256,15 @@ def draw_value(drawing: Drawing, value: Value, gradient: Array | None, active: b
     drawing.text(middle, y + 16, value.label, bold=True)
     drawing.text(middle, y + 33, short(value.tensor.data), size=11)
     words = "" if gradient is None else f"∂ {short(gradient)}"
-    drawing.text(middle, y + 50, words, size=11, ink="#A33B00")
+    drawing.text(middle, y + 50, words, size=11, ink=GRADIENT)
+
+
+def draw_badge(drawing: Drawing, value: Value, words: str) -> None:
+    """A word or two on the upper right corner of a box."""
+    x, y = corner(value)
+    wide = 14 + 7.5 * len(words)
+    drawing.box(x + BOX_WIDTH - wide + 8, y - 10, wide, 20, GREEN, round=10)
+    drawing.text(x + BOX_WIDTH - wide / 2 + 8, y + 4.5, words, bold=True, ink="#FFFFFF")
 
 
 def short(array: Array) -> str:

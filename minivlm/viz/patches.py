@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
+from minivlm.data.scenes import Scene
 from minivlm.viz.style import FONT, GRAY, SEQUENTIAL, new_figure
 
 SIDE = 3.2  # inches, of each of the two pictures
@@ -41,14 +43,44 @@ def patch_grid(image: np.ndarray, patch: int) -> Figure:
         cell.imshow(part, interpolation="nearest")
         cell.set_xticks([])
         cell.set_yticks([])
-        cell.set_xlabel(str(number), fontsize=FONT - 3, labelpad=1)
+        cell.text(
+            *(0.06, 0.94, str(number)),
+            transform=cell.transAxes,
+            fontsize=FONT - 2,
+            color="white",
+            va="top",
+            path_effects=[withStroke(linewidth=1.5, foreground="black")],
+        )
     return figure
+
+
+def shuffled(images: np.ndarray, patch: int, order: np.ndarray) -> np.ndarray:
+    """Pictures cut into patches and put together again in another order, the same for all.
+
+    Args:
+        images: uint8 (B, S, S, 3).
+        patch: side of a patch in pixels; it divides S.
+        order: which patch comes to each place, a permutation of the (S / patch)² patches.
+
+    Raises:
+        ValueError: the patches do not cover the pictures, or the order is no permutation of them.
+    """
+    B, S = images.shape[:2]
+    n = S // patch
+    if images.shape != (B, S, S, 3) or S % patch:
+        raise ValueError(f"patches of {patch} pixels do not cover pictures {images.shape}")
+    if sorted(order) != list(range(n * n)):
+        raise ValueError(f"the order is no permutation of {n * n} patches")
+    squares = images.reshape(B, n, patch, n, patch, 3).swapaxes(2, 3)
+    squares = squares.reshape(B, n * n, patch, patch, 3)[:, order]
+    return squares.reshape(B, n, n, patch, patch, 3).swapaxes(2, 3).reshape(images.shape)
 
 
 def position_similarity(positions: np.ndarray) -> Figure:
     """For each place in the grid, the cosine of its position embedding with every other's.
 
-    What training makes of them: places in a row, in a column or near each other become alike.
+    Untrained ones have nothing to do with each other. Training makes those places alike that play
+    the same part: neighbours in photographs, other places where things stand on a grid.
 
     Args:
         positions: one embedding a patch (N, D), rows of the grid first; without a class token.
@@ -81,3 +113,14 @@ def position_similarity(positions: np.ndarray) -> Figure:
 
 def _frame(column: int, row: int) -> Rectangle:
     return Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=1.2)
+
+
+def patches_of_things(scene: Scene, n: int) -> np.ndarray:
+    """Which of n×n patches of a scene's picture a thing may reach, with a margin: bool (n, n)."""
+    reached = np.zeros((n, n), bool)
+    for thing in scene.things:
+        reach = 1.15 * thing.radius  # tips of stars stand out a little
+        left, right = (int(n * min(max(thing.x + d, 0), 0.999)) for d in (-reach, reach))
+        top, bottom = (int(n * min(max(thing.y + d, 0), 0.999)) for d in (-reach, reach))
+        reached[top : bottom + 1, left : right + 1] = True
+    return reached

@@ -5,7 +5,18 @@ import pytest
 
 from minivlm.ops.attention import attention
 from minivlm.tensor import Tensor
-from minivlm.viz.graph import BOX_HEIGHT, BOX_WIDTH, MOST, Passage, corner, place, watch_graph
+from minivlm.viz.graph import (
+    BOX_HEIGHT,
+    BOX_WIDTH,
+    MOST,
+    Passage,
+    arrivals,
+    corner,
+    listed,
+    place,
+    watch_graph,
+)
+from minivlm.viz.style import GREEN, ORANGE
 from minivlm.viz.svg import Drawing
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -54,6 +65,62 @@ def test_the_steps_show_what_is_known_when():
         ["∂ −6", "", "∂ 3", "∂ 1", "∂ 1"],  # a has half of its gradient yet
         ["∂ −15", "∂ 6", "∂ 3", "∂ 1", "∂ 1"],
     ]
+
+
+def test_the_title_of_each_step_says_what_happens():
+    graph, *_ = diamond()
+    assert [step.title for step in graph.steps()] == [
+        "+ has all of its gradient, ∂ 1: shares go to ×",  # both of its inputs are products
+        "× has all of its gradient, ∂ 1: shares go to × and a",
+        "× has all of its gradient, ∂ 3: shares go to a and b",
+        "the leaves keep their gradients",
+    ]
+
+
+def test_names_are_listed_as_one_speaks():
+    assert [listed(list("abc"[:n])) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+
+
+def test_the_arrows_that_a_gradient_passes_are_shaded_and_no_others():
+    x, k = leaf(2.0), Tensor(3.0)
+    with watch_graph(x=x, k=k) as graph:
+        (x * k).backward()
+    step, end = graph.steps()
+    shaded = [
+        (float(line.get("x1")), float(line.get("y1")))
+        for line in ET.fromstring(step.svg()).iter(f"{SVG}line")
+        if line.get("stroke") == ORANGE
+    ]
+    left, top = corner(graph.values[0])
+    assert shaded == [(left + BOX_WIDTH, top + BOX_HEIGHT / 2)]  # from x; k wants none
+    assert f'stroke="{ORANGE}"' not in end.svg()
+
+
+def test_a_badge_lies_on_the_corner_of_its_node_s_box():
+    x = leaf(1.0)
+    with watch_graph(x=x) as graph:
+        first = x.exp()
+        second = first.exp()
+    drawing = graph.draw({second.node: "7×"})
+    root = ET.fromstring(drawing.svg())
+    assert "7×" in words(drawing)
+    [badge] = [box for box in root.iter(f"{SVG}rect") if box.get("fill") == GREEN]
+    left, top = corner(graph.values[2])
+    assert left < float(badge.get("x")) < left + BOX_WIDTH
+    assert float(badge.get("x")) + float(badge.get("width")) > left + BOX_WIDTH
+    assert 0 <= float(badge.get("y")) < top
+
+
+def test_a_value_used_twice_by_one_op_has_two_arrows_that_end_apart():
+    x = leaf(1.0)
+    with watch_graph(x=x) as graph:
+        _ = x + x
+    place(graph.values)
+    (left, upper), (same, lower) = arrivals(graph.values[1])
+    assert left == same
+    assert lower - upper == 14
+    arrows = [a for a in ET.fromstring(graph.draw().svg()).iter(f"{SVG}line")]
+    assert len({a.get("y2") for a in arrows}) == 2
 
 
 def test_before_the_way_back_there_are_values_alone():

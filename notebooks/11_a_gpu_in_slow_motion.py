@@ -1,0 +1,274 @@
+# %% [markdown]
+# # 11 · A GPU in slow motion
+#
+# **Thousands of threads run one function: who touches what, and why does it matter?**
+#
+# A GPU runs too many threads too fast to watch. So here they run one at a time. `stepper` takes a
+# kernel's own source, walks through it thread by thread on the CPU, and writes down every element
+# that anyone touches: [`stepper`](../kernels/minivlm_kernels/stepper/__init__.py). No GPU is
+# needed, and what it finds it finds in every run, not now and then.
+
+# %%
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+
+# %%
+from pathlib import Path
+
+import numpy as np
+from numba import cuda, float32
+
+import minivlm
+from minivlm.viz.threads import (
+    heat_maps,
+    memory_steps,
+    owners,
+    pieces,
+    read_counts,
+    timeline,
+)
+from minivlm_kernels import stepper
+from minivlm_kernels.attention import a1_naive, a2_tiled
+
+# %% [markdown]
+# ## One function, many threads
+#
+# A **kernel** is what one thread does. Threads come in **blocks**, blocks in a **grid**, and the
+# only thing in which two threads differ is their number. So a kernel begins with the question who
+# am I, and makes of the answer which element is mine.
+
+
+# %%
+@cuda.jit
+def double(x, out):
+    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x  # who am I?
+    if i < x.size:
+        out[i] = 2 * x[i]
+
+
+x = np.arange(10, dtype=np.float32)
+out = np.zeros_like(x)
+log = stepper.step(double, 3, 4, x, out, events=True)  # three blocks of four threads
+print(out)
+owners(log.events, out.shape)
+
+# %% [markdown]
+# Ten elements, twelve threads: blocks come in one size only, and two threads of the last have
+# nothing to do. That is what the `if` is for. What if it is forgotten? On a GPU the two would
+# write into whatever lies behind the array, and often nobody would notice.
+
+
+# %%
+@cuda.jit
+def double_carelessly(x, out):
+    i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+    out[i] = 2 * x[i]
+
+
+try:
+    stepper.step(double_carelessly, 3, 4, x, out)
+except stepper.OutOfBounds as error:
+    beyond = error
+    print(error)
+
+# %% [markdown]
+# ## Neighbours should read neighbours
+#
+# Here are two ways to add up the numbers of an 8×8 matrix, with eight threads. In the first each
+# thread takes a row, in the second a column. Same sums, same number of reads.
+
+
+# %%
+@cuda.jit
+def sum_of_each_row(matrix, sums):
+    t = cuda.threadIdx.x
+    total = float32(0)
+    for n in range(8):
+        total += matrix[t, n]
+    sums[t] = total
+
+
+@cuda.jit
+def sum_of_each_column(matrix, sums):
+    t = cuda.threadIdx.x
+    total = float32(0)
+    for n in range(8):
+        total += matrix[n, t]
+    sums[t] = total
+
+
+matrix = np.arange(64, dtype=np.float32).reshape(8, 8)
+sums = np.zeros((2, 8), np.float32)
+rows = stepper.step(sum_of_each_row, 1, 8, matrix, sums[0], events=True)
+columns = stepper.step(sum_of_each_column, 1, 8, matrix, sums[1], events=True)
+strided = rows.select(array="matrix")
+coalesced = columns.select(array="matrix")
+print(len(strided), "reads and", len(coalesced), "reads; sums", sums.sum(1))
+
+# %% [markdown]
+# But a GPU does not read numbers, it reads **pieces** of 32 bytes, eight numbers each; and the
+# threads of a warp make each step at the same time. Below, the memory lies from left to right as
+# it is, row after row of the matrix, and every line is one step of all eight threads.
+
+# %%
+memory_steps(
+    [("a thread a row: strided", strided), ("a thread a column: coalesced", coalesced)],
+    matrix.shape,
+)
+
+# %% [markdown]
+# Blue is what was asked for, orange what came along. The thread that walks along a row looks like
+# the tidy one, for it reads its memory in order. But what counts is not what one thread does in
+# time; it is what all threads do at one time. Strided, each step fetches eight pieces and uses a
+# number of each. Coalesced, it fetches one piece and uses all of it.
+
+# %%
+fetched = [sum(pieces(events, matrix.shape)) for events in (strided, coalesced)]
+print(f"{fetched[0]} pieces against {fetched[1]}, {fetched[0] // fetched[1]} times as many")
+
+# %% [markdown]
+# A cache may have kept some of the orange until the next step. With thousands of threads that
+# walk about, it rarely has the room.
+#
+# ## Read once, share
+#
+# The best read is the one that another thread has done for you. Threads of a block have a small
+# memory together, **shared memory**. Attention needs all products of queries and keys, and
+# [`a1_naive.py`](../kernels/minivlm_kernels/attention/a1_naive.py) reads both of them again for
+# each; [`a2_tiled.py`](../kernels/minivlm_kernels/attention/a2_tiled.py) brings a 4×4 square of
+# each to the block and takes all it can from it. How often is each key's number read?
+
+# %%
+rng = np.random.default_rng(0)
+q, k, v = rng.standard_normal((3, 1, 1, 8, 4)).astype(np.float32)  # eight tokens, four channels
+with stepper.watch(events=True) as naive:
+    o_naive, _ = a1_naive.forward(q, k, v, tile=4)
+with stepper.watch(events=True) as tiled:
+    o_tiled, _ = a2_tiled.forward(q, k, v, tile=4)
+counts = [
+    read_counts(log.select(launch=0, array=array), k.shape)
+    for log in (naive, tiled)
+    for array in ("q", "k")
+]
+heat_maps(list(zip(["A1: q", "A1: k", "A2: q", "A2: k"], counts, strict=True)))
+
+# %% [markdown]
+# In A1 all eight queries read every key, and twice, because it walks over them twice. In A2 there
+# are two blocks along the queries, and each reads it once. On a real GPU a tile has 16 rows and
+# more, and that many reads become one.
+#
+# ## Wait for the others
+#
+# To share is to wait. Here each of four threads puts a number into shared memory and takes that of
+# its neighbour. `cuda.syncthreads()` is a **barrier**: nobody goes on until all have come.
+
+
+# %%
+@cuda.jit
+def shift(x, out):
+    shared = cuda.shared.array(4, float32)
+    t = cuda.threadIdx.x
+    shared[t] = x[t]
+    cuda.syncthreads()
+    out[t] = shared[(t + 1) % 4]
+
+
+four, shifted = np.arange(4, dtype=np.float32), np.zeros(4, np.float32)
+log = stepper.step(shift, 1, 4, four, shifted, events=True)
+print(four, "→", shifted)
+timeline(log.events)
+
+# %% [markdown]
+# Read each line from left to right: that is what a thread does. Between the lines nothing is
+# ordered, except by the grey bar. So take it away.
+
+
+# %%
+@cuda.jit
+def shift_without_waiting(x, out):
+    shared = cuda.shared.array(4, float32)
+    t = cuda.threadIdx.x
+    shared[t] = x[t]
+    out[t] = shared[(t + 1) % 4]
+
+
+try:
+    stepper.step(shift_without_waiting, 1, 4, four, shifted)
+except stepper.Race as error:
+    race = error
+    print(error)
+
+# %% [markdown]
+# A **race**: two threads use one element, one of them writes, and no barrier says who is first. The
+# stepper names both threads and both lines at once. With `stop=False` it goes on, so that we can
+# see all of them: whatever has a red frame may happen before or after its partner.
+
+# %%
+raced = stepper.step(shift_without_waiting, 1, 4, four, shifted, events=True, stop=False)
+timeline(raced.events)
+
+# %% [markdown]
+# And the result? It depends on who is first. The stepper runs thread 0 first, or, with
+# `backwards=True`, the last one. A number that was not there yet is NaN here; on a GPU it is
+# whatever an earlier kernel left, which may well be the right number, until it is not.
+
+# %%
+orders = {}
+for backwards in (False, True):
+    for kernel in (shift, shift_without_waiting):
+        result = np.zeros(4, np.float32)
+        stepper.step(kernel, 1, 4, four, result, stop=False, backwards=backwards)
+        orders[kernel.__name__, backwards] = result
+        print(f"{kernel.__name__:22} {'last' if backwards else 'first'} thread first: {result}")
+
+# %% [markdown]
+# ## Wait for those who never come
+#
+# If a barrier waits for all, all must come. A barrier in one arm of an `if` is a trap: on a GPU
+# this hangs, or is undefined, which is worse.
+
+
+# %%
+@cuda.jit
+def half_of_them_wait(x, out):
+    t = cuda.threadIdx.x
+    if t < 2:
+        out[t] = x[t]
+        cuda.syncthreads()
+    else:
+        out[t] = -x[t]
+
+
+try:
+    stepper.step(half_of_them_wait, 1, 4, four, shifted)
+except stepper.DivergentBarrier as error:
+    trap = error
+    print(error)
+
+# %% [markdown]
+# ## Walk with one thread
+#
+# The stepper keeps the lines and the names of the file, so that any debugger can walk in it.
+# [`docs/one_kernel.py`](../docs/one_kernel.py) runs a flash attention kernel on eight tokens; what
+# follows is a real session of pdb with thread 3 of its first block. `n` is the next line of this
+# thread, also across a barrier: meanwhile the others have brought their part of the tile.
+
+# %%
+root = Path(minivlm.__file__).parents[1]
+commands = ["p cuda.threadIdx, i", "tbreak 103", "c", "p keys", "n", "p keys", "c"]
+session = subprocess.run(
+    [sys.executable, "docs/one_kernel.py", "0", "3"],
+    cwd=root,
+    input="\n".join(commands),
+    capture_output=True,
+    text=True,
+)
+first, *answers = session.stdout.replace(f"{root}/", "").split("(Pdb) ")
+print(first, end="")
+for command, answer in zip(commands, answers, strict=True):
+    print(f"(Pdb) {command}\n{answer}", end="")
