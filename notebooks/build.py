@@ -22,6 +22,7 @@ from nbformat import NotebookNode
 from minivlm.files import write_bytes
 
 HERE = Path(__file__).parent
+WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMIT = 300  # seconds for one cell, so that one that hangs ends
 
 
@@ -60,8 +61,11 @@ def run(source: Path) -> NotebookNode:
     notebook = read(source)
     client = NotebookClient(notebook, timeout=LIMIT, resources={"metadata": {"path": str(HERE)}})
     client.execute()
+    notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata = {}  # when each cell ran is no part of it
+        for output in cell.get("outputs", []):  # a page shows a widget's stand-in
+            output.get("data", {}).pop(WIDGET, None)
     return notebook
 
 

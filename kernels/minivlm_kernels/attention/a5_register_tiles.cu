@@ -55,8 +55,8 @@ struct alignas(4 * n) Floats {
   float at[n];
 };
 
-// Lengths of rows in shared memory, in numbers. Half a warp reads 16 bytes at once of each of 2 rows
-// of q, or of 8 of k: with 4 numbers more than channels, all in different banks. Weights are
+// Lengths of rows in shared memory, in numbers. Half a warp reads 16 bytes at once of each of 2
+// rows of q, or of 8 of k: with 4 numbers more than channels, all in different banks. Weights are
 // written one by one, in 2 rows at once, which 16 more keep apart.
 constexpr int Q_ROW = C + 4;
 constexpr int K_ROW = C + 4;
