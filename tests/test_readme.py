@@ -31,3 +31,17 @@ def test_the_step_to_walk_through_runs_and_learns(capsys):
     runpy.run_path(str(ROOT / "docs" / "one_step.py"))
     _, before, _, after = capsys.readouterr().out.split()
     assert float(after) < float(before)
+
+
+def test_the_example_of_the_kernels_readme_runs(capsys):
+    text = (ROOT / "kernels" / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(block, "kernels/README.md", "exec"), {})
+    assert "nothing found" in capsys.readouterr().out
+
+
+def test_every_file_that_the_kernels_readme_links_to_exists():
+    text = (ROOT / "kernels" / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / "kernels" / link).exists()] == []

@@ -120,10 +120,10 @@ def make_contrast_sigmoid(settings: Settings) -> Callable[..., tuple[Array, Vjp]
 
 def attention_rung(name: str) -> Callable:
     """The function of an attention rung, imported when it is first asked for."""
-    if name == "A4":
-        from minivlm_kernels.attention import a4_flash_backward
+    if name in ("A3", "A4"):
+        from minivlm_kernels.attention import a3_flash, a4_flash_backward
 
-        return a4_flash_backward.backward
+        return a3_flash.forward if name == "A3" else a4_flash_backward.backward
     from minivlm_kernels.attention import cuda
 
     return {

@@ -18,7 +18,7 @@ F64, F16 = np.dtype(np.float64), np.dtype(np.float16)
     ("dtype", "C", "T", "settings", "capability", "forward", "backward", "becomes"),
     [
         (F32, 64, 500, PLAIN, (9, 0), "A5", "A4", F32),
-        (F32, 24, 500, PLAIN, (7, 5), "A5", "A4", F32),
+        (F32, 24, 500, PLAIN, (7, 5), "A3", "A4", F32),
         (F32, 64, 500, ROUNDED, (9, 0), "A7", "A8", BF16),
         (BF16, 128, 65, PLAIN, (9, 0), "A7", "A8", BF16),
         (BF16, 128, 64, PLAIN, (8, 0), "A6", "A8", BF16),

@@ -10,7 +10,7 @@ TITLES = {
     attention.a2_tiled: "A2: tiles in shared memory, scores in global memory",
     attention.a3_flash: "A3: online softmax, no matrix",
     attention.a4_flash_backward: "A4: the way back, recomputed",
-    attention.a5_register_tiles: "A5: a square of scores in each thread's registers",
+    attention.a5_register_tiles: "A5: a rectangle of scores in each thread's registers",
     attention.a6_tensor_cores: "A6: tensor cores",
     attention.a7_pipelined: "A7: copies in the background, rows swizzled",
     attention.a8_backward: "A8: backward on tensor cores",

@@ -117,22 +117,22 @@ def a4_flash_backward(c: Drawing) -> None:
 def a5_register_tiles(c: Drawing) -> None:
     """A thread owns a small square of the scores."""
     c.box(60, 60, 208, 208, "none", dashed=True)
-    c.grid(60, 60, 208, 208, 16, 16)
-    c.box(60 + 13 * 4, 60 + 13 * 6, 13, 13, KEPT)
-    c.text(164, 52, "one tile of scores, 16×16 threads")
+    c.grid(60, 60, 208, 208, 16, 8)
+    c.box(60 + 13 * 4, 60 + 26 * 3, 13, 26, KEPT)
+    c.text(164, 52, "a tile of scores, 64×64, of 128 threads")
     c.box(320, 100, 104, 104, KEPT)
-    c.grid(320, 100, 104, 104, 4, 4)
+    c.grid(320, 100, 104, 104, 4, 8)
     c.line(125, 138, 320, 100)
-    c.line(125, 151, 320, 204)
+    c.line(125, 164, 320, 204)
     c.box(300, 100, 14, 104, OWNED)
     c.box(320, 80, 104, 14, STREAMED)
-    c.text(362, 225, "one thread: 4×4 scores")
+    c.text(362, 225, "one thread: 8×4 scores")
     c.notes(
         460,
         90,
         "For each channel a thread reads",
-        "4 numbers of q and 4 of k, and",
-        "does 16 multiply-adds with them,",
+        "8 numbers of q and 4 of k, and",
+        "does 32 multiply-adds with them,",
         "in registers. A3's thread reads",
         "one number for one multiply-add:",
         "shared memory was its limit.",
@@ -205,7 +205,7 @@ def a7_pipelined(c: Drawing) -> None:
 def a8_backward(c: Drawing) -> None:
     """The scores transposed, so that what comes out can go in again."""
     c.box(40, 70, 60, 130, OWNED)
-    c.text(70, 60, "k, v: 64 keys")
+    c.text(70, 60, "k, v: its keys")
     c.box(115, 70, 130, 130, "none", dashed=True)
     c.box(150, 70, 45, 130, KEPT)
     c.text(180, 60, "sᵀ = k qᵀ")
@@ -218,7 +218,7 @@ def a8_backward(c: Drawing) -> None:
     c.notes(
         350,
         80,
-        "A block owns 64 keys and computes the scores",
+        "A block owns keys and computes the scores",
         "transposed. pᵀ and dsᵀ come out of the tensor",
         "cores in the layout of the left operand, so",
         "dv += pᵀ do and dk += dsᵀ q need no trip",

@@ -96,10 +96,10 @@ def c4_tensor_cores(c: Drawing) -> None:
     c.box(125, 40, 128, 40, STORED)
     c.box(125, 48, 128, 9, OWNED)
     c.box(125, 57, 128, 9, STREAMED)
-    c.text(262, 62, "128 texts", anchor="start")
+    c.text(262, 62, "256 texts", anchor="start")
     c.box(125, 90, 128, 128, KEPT)
     c.grid(125, 90, 128, 128, 4, 2)
-    c.text(194, 236, "8 warps, 64×32 each")
+    c.text(194, 236, "8 warps, 64×64 each")
     c.text(
         40,
         262,
