@@ -24,16 +24,10 @@ import numpy as np
 from numba import cuda, float32
 
 import minivlm
-from minivlm.viz.threads import (
-    heat_maps,
-    memory_steps,
-    owners,
-    pieces,
-    read_counts,
-    timeline,
-)
+from minivlm.viz.reads import heat_maps, memory_steps, pieces, read_counts
+from minivlm.viz.threads import owners, timeline
 from minivlm_kernels import stepper
-from minivlm_kernels.attention import a1_naive, a2_tiled
+from minivlm_kernels.attention import a1_naive, a2_tiled, a3_flash
 
 # %% [markdown]
 # ## One function, many threads
@@ -70,10 +64,11 @@ def double_carelessly(x, out):
     out[i] = 2 * x[i]
 
 
+found = []
 try:
     stepper.step(double_carelessly, 3, 4, x, out)
 except stepper.OutOfBounds as error:
-    beyond = error
+    found.append(error)
     print(error)
 
 # %% [markdown]
@@ -141,26 +136,36 @@ print(f"{fetched[0]} pieces against {fetched[1]}, {fetched[0] // fetched[1]} tim
 # memory together, **shared memory**. Attention needs all products of queries and keys, and
 # [`a1_naive.py`](../kernels/minivlm_kernels/attention/a1_naive.py) reads both of them again for
 # each; [`a2_tiled.py`](../kernels/minivlm_kernels/attention/a2_tiled.py) brings a 4×4 square of
-# each to the block and takes all it can from it. How often is each key's number read?
+# each to the block and takes all it can from it. Here are eight tokens that do not look ahead. How
+# often is each number of q and k read, to get the scores?
 
 # %%
 rng = np.random.default_rng(0)
 q, k, v = rng.standard_normal((3, 1, 1, 8, 4)).astype(np.float32)  # eight tokens, four channels
 with stepper.watch(events=True) as naive:
-    o_naive, _ = a1_naive.forward(q, k, v, tile=4)
+    o_naive, _ = a1_naive.forward(q, k, v, causal=True, tile=4)
 with stepper.watch(events=True) as tiled:
-    o_tiled, _ = a2_tiled.forward(q, k, v, tile=4)
+    o_tiled, _ = a2_tiled.forward(q, k, v, causal=True, tile=4)
 counts = [
     read_counts(log.select(launch=0, array=array), k.shape)
     for log in (naive, tiled)
     for array in ("q", "k")
 ]
+print(
+    "reads of q and k:",
+    sum(map(np.sum, counts[:2])),
+    "in A1,",
+    sum(map(np.sum, counts[2:])),
+    "in A2",
+)
 heat_maps(list(zip(["A1: q", "A1: k", "A2: q", "A2: k"], counts, strict=True)))
 
 # %% [markdown]
-# In A1 all eight queries read every key, and twice, because it walks over them twice. In A2 there
-# are two blocks along the queries, and each reads it once. On a real GPU a tile has 16 rows and
-# more, and that many reads become one.
+# In A1 you see who looks at whom. The first key is read by all eight queries, and twice, because
+# each walks over its keys twice; the last key only by the last query. In A2 a number is read once
+# for each square of scores that it has a part in: keys 0 to 3 meet two tiles of queries, keys 4 to
+# 7 only one, for the upper right square is never looked at. A real tile has 16 rows and more, and
+# that many reads become one.
 #
 # ## Wait for the others
 #
@@ -179,9 +184,9 @@ def shift(x, out):
 
 
 four, shifted = np.arange(4, dtype=np.float32), np.zeros(4, np.float32)
-log = stepper.step(shift, 1, 4, four, shifted, events=True)
+waited = stepper.step(shift, 1, 4, four, shifted, events=True)
 print(four, "→", shifted)
-timeline(log.events)
+timeline(waited.events)
 
 # %% [markdown]
 # Read each line from left to right: that is what a thread does. Between the lines nothing is
@@ -200,13 +205,13 @@ def shift_without_waiting(x, out):
 try:
     stepper.step(shift_without_waiting, 1, 4, four, shifted)
 except stepper.Race as error:
-    race = error
+    found.append(error)
     print(error)
 
 # %% [markdown]
 # A **race**: two threads use one element, one of them writes, and no barrier says who is first. The
 # stepper names both threads and both lines at once. With `stop=False` it goes on, so that we can
-# see all of them: whatever has a red frame may happen before or after its partner.
+# see all of them: what has a black frame may happen before or after its partner.
 
 # %%
 raced = stepper.step(shift_without_waiting, 1, 4, four, shifted, events=True, stop=False)
@@ -247,7 +252,7 @@ def half_of_them_wait(x, out):
 try:
     stepper.step(half_of_them_wait, 1, 4, four, shifted)
 except stepper.DivergentBarrier as error:
-    trap = error
+    found.append(error)
     print(error)
 
 # %% [markdown]
@@ -255,20 +260,66 @@ except stepper.DivergentBarrier as error:
 #
 # The stepper keeps the lines and the names of the file, so that any debugger can walk in it.
 # [`docs/one_kernel.py`](../docs/one_kernel.py) runs a flash attention kernel on eight tokens; what
-# follows is a real session of pdb with thread 3 of its first block. `n` is the next line of this
-# thread, also across a barrier: meanwhile the others have brought their part of the tile.
+# follows is a real session of pdb with thread 0 of the first block. It stops at the barrier, looks
+# at the tile in shared memory, says `n` for "next line", and looks again.
 
 # %%
 root = Path(minivlm.__file__).parents[1]
-commands = ["p cuda.threadIdx, i", "tbreak 103", "c", "p keys", "n", "p keys", "c"]
+source = Path(a3_flash.__file__).read_text(encoding="utf-8").splitlines()
+barrier = next(n for n, line in enumerate(source, 1) if "syncthreads" in line)
+commands = [f"tbreak {barrier}", "c", "p thread, first_key", "p keys", "n", "p keys", "c"]
 session = subprocess.run(
-    [sys.executable, "docs/one_kernel.py", "0", "3"],
+    [sys.executable, "docs/one_kernel.py", "0", "0"],
     cwd=root,
     input="\n".join(commands),
     capture_output=True,
     text=True,
 )
-first, *answers = session.stdout.replace(f"{root}/", "").split("(Pdb) ")
-print(first, end="")
-for command, answer in zip(commands, answers, strict=True):
+stop, *answers = session.stdout.replace(f"{root}/", "").split("(Pdb) ")
+print(stop, end="")
+for command, answer in zip(commands[:-1], answers, strict=False):
     print(f"(Pdb) {command}\n{answer}", end="")
+
+# %% [markdown]
+# Before the barrier only this thread's column is there; it had brought that. One `n` later all of
+# it is: while it waited, the other three threads ran. Other ways to walk, in VS Code too, are in
+# [`docs/stepping.md`](../docs/stepping.md).
+#
+# ## Change this line and predict
+#
+# 1. Let four threads add up every second column: `matrix[n, 2 * t]`, and launch four. How many
+#    pieces does a step fetch, and how much of them is used?
+# 2. In `shift`, let each thread take its own number, `shared[t]`, and delete the barrier. Is that
+#    a race?
+# 3. Run A2 with `tile=2`. How often is each number of k read? With `tile=8`? Without `causal`?
+#
+# ## What was claimed
+
+# %%
+np.testing.assert_array_equal(out, 2 * x)
+assert len(log.select(kind="write")) == 10
+assert len(waited.select(kind="barrier")) == 4
+beyond, race, trap = found
+assert beyond.access.at == (10,)
+np.testing.assert_array_equal(sums, [matrix.sum(1), matrix.sum(0)])
+assert pieces(strided, matrix.shape) == [8] * 8
+assert pieces(coalesced, matrix.shape) == [1] * 8
+np.testing.assert_allclose(o_naive, o_tiled, atol=1e-6)
+assert [set(count.flat) for count in counts] == [set(range(2, 17, 2))] * 2 + [{1, 2}] * 2
+assert {race.first.moment.thread.x, race.second.moment.thread.x} == {0, 1}
+assert len(raced.findings) == 1
+assert raced.findings[0].times == 4
+for backwards in (False, True):
+    np.testing.assert_array_equal(orders["shift", backwards], [1, 2, 3, 0])
+    assert np.isnan(orders["shift_without_waiting", backwards]).any()
+assert "same barrier" in str(trap)
+before, after = answers[3], answers[5]
+assert before.count("nan") == 12
+assert "nan" not in after
+assert session.returncode == 0
+
+# %% [markdown]
+# **Next:** [12 · Flash attention](12_flash_attention.ipynb) shares, waits, and never stores the
+# scores. The whole ladder of kernels, each with one idea more, is in
+# [`kernels/`](../kernels/README.md); online in CUDA's own words: [the programming
+# guide](https://docs.nvidia.com/cuda/cuda-c-programming-guide/).

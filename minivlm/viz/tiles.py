@@ -79,7 +79,7 @@ def online_softmax(q: Array, k: Array, v: Array, tile: int) -> list[Step]:
     top, total, row = np.full(T, -np.inf), np.zeros(T), np.zeros((T, v.shape[1]))
     steps = []
     for first in range(0, len(k), tile):
-        scores = q @ k[first : first + tile].T / math.sqrt(C)  # (T, tile)
+        scores = q @ k[first : first + tile].T / math.sqrt(C)
         new = np.maximum(top, scores.max(1))
         weights = np.exp(scores - new[:, None])
         shrink = np.exp(top - new)
@@ -179,17 +179,21 @@ def growth(
 
     Args:
         sizes: values of N.
-        panels: a title and the quantities by name, for each panel; a quantity of a name has the
-            same colour in each, and beside its end stands its name with its slope: 2 means that
-            twice the N costs four times as much.
+        panels: what is counted, and the counts by name, for each panel. A name has one colour in
+            all of them, and beside it stands its slope at the end: 2 means that twice the N costs
+            four times as much.
+
+    Raises:
+        ValueError: there are fewer than two sizes, more than five names, or no panel.
     """
-    figure = new_figure(5.2 * len(panels), 3.4)
     names = list(dict.fromkeys(name for _, lines in panels for name in lines))
+    if len(sizes) < 2 or not 1 <= len(names) <= 5:
+        raise ValueError(f"{len(sizes)} sizes and {len(names)} names do not make curves")
+    figure = new_figure(5.2 * len(panels), 3.4)
     colours = dict(zip(names, (RED, BLUE, GREEN, ORANGE, GRAY), strict=False))
     styles = dict(zip(names, ("-o", "--s", ":^", "-.D", "-x"), strict=False))
-    for axes, (title, lines) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
+    cells = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, lines) in zip(cells, panels, strict=True):
         for name, numbers in lines.items():
             steepness = math.log(numbers[-1] / numbers[-2]) / math.log(sizes[-1] / sizes[-2])
             axes.loglog(
@@ -203,7 +207,7 @@ def growth(
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.minorticks_off()
         axes.set_xlabel("N, queries and keys")
-        axes.set_title(title, fontsize=FONT)
+        axes.set_ylabel(title)
         axes.legend(frameon=False, fontsize=FONT - 1)
         axes.grid(alpha=0.3)
     return figure
