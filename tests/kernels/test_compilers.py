@@ -184,6 +184,11 @@ def test_a_name_with_f64_in_it_is_not_float64():
 @pytest.fixture
 def quick(monkeypatch):
     """The command, with a small table in place of the compilers; its broken rules are returned."""
+    for package in ("nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvrtc"):
+        try:
+            metadata.version(package)
+        except metadata.PackageNotFoundError:
+            pytest.skip(f'{package} is not installed; pip install -e ".[compilers]" brings it')
     broken = []
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     monkeypatch.setattr(examine, "examine_all", lambda root, rungs: (small_table(), broken))

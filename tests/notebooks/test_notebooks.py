@@ -5,8 +5,9 @@ import re
 import runpy
 from pathlib import Path
 
-import nbformat
 import pytest
+
+nbformat = pytest.importorskip("nbformat", reason='pip install -e ".[notebooks]"')
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
