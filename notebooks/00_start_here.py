@@ -181,8 +181,8 @@ print(fill(dream, 90))
 #
 # **How it talks**
 #
-# - 09 · A decoder that remembers: how does a model write? (Not written yet.)
-# - 10 · Wiring LLaVA: how does a language model get an eye? (Not written yet.)
+# - [09 · A decoder that remembers](09_a_decoder_that_remembers.ipynb): how does a model write?
+# - [10 · Wiring LLaVA](10_wiring_llava.ipynb): how does a language model get an eye?
 #
 # **How it gets fast**
 #
