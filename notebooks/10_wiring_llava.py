@@ -394,8 +394,8 @@ print(f"the talker's eye is CLIP's: {same_eye}; it reads layer {vlm.model.config
 # %% [markdown]
 # So the eye had not thrown away who is red: the patches, one block before the end, still tell it.
 # Somewhere between them and CLIP's one vector it is lost, or can no longer be read; where exactly
-# was not measured here. Patches kept as words keep the structure, and a language model that is asked
-# about structure learns to read it.
+# was not measured here. Patches kept as words keep the structure, and a language model that is
+# asked about structure learns to read it.
 #
 # ## In its own words, and out of thin air
 #
