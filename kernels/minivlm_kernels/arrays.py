@@ -10,10 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import ml_dtypes
 import numpy as np
 
+from minivlm.errors import InputError
 from minivlm.tensor import Array
+from minivlm_kernels.needs import MISSING
+
+try:
+    import ml_dtypes
+except ImportError:
+    raise InputError(MISSING.format(package="ml_dtypes")) from None
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 F32 = np.dtype(np.float32)

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from minivlm_kernels.machine import CUPY, Driver, Machine, Missing, Version, look
+from minivlm_kernels.needs import BF16_NEEDS, FLOAT32_NEEDS
 
 NEWER_DRIVER = (
     "sudo ubuntu-drivers install  # elsewhere: nvidia.com/drivers; a container: docker --gpus all"
 )
-FLOAT32_NEEDS = (7, 5)  # compute capability: the oldest that CUDA 13 compiles for
-BF16_NEEDS = (8, 0)
 
 
 class Finding(NamedTuple):

@@ -11,9 +11,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
-from numba import cuda
 
+from minivlm.errors import InputError
 from minivlm.tensor import Array
+from minivlm_kernels.needs import MISSING
+
+try:
+    from numba import cuda
+except ImportError:
+    raise InputError(MISSING.format(package="Numba")) from None
 
 Grid = tuple[int, ...]
 Runner = Callable[..., None]  # (kernel, grid, block, arguments)

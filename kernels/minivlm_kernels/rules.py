@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from minivlm_kernels.arrays import BF16, F32
+from minivlm_kernels.needs import BF16_NEEDS
 
 REFERENCE = "reference"  # minivlm's own NumPy body, on whatever device the arrays are
 LONGEST_HEAD = 128  # channels; a longer head's tiles would not fit in shared memory
 SHORT = 64  # up to so many queries, A7's tile of 128 would be half empty
-AMPERE = (8, 0)  # compute capability: there came mma.sync on bf16, and larger shared memory
 
 Capability = tuple[int, int] | None  # of the GPU; None on the CPU, which emulates everything
 
@@ -76,7 +76,7 @@ def choose_attention(
     if isinstance(kind, Choice):
         return kind
     if kind == F32:
-        old = capability is not None and capability < AMPERE  # its blocks get too little for A5
+        old = capability is not None and capability < BF16_NEEDS  # its blocks get too little for A5
         return Choice("A3" if old else "A5", "A4", F32, f"float32, head size {C}")
     if T <= SHORT:
         return Choice("A6", "A8", BF16, f"bfloat16, head size {C}, no more than {SHORT} queries")
@@ -114,8 +114,8 @@ def _kind(dtype: np.dtype, settings: Settings, capability: Capability) -> np.dty
         return _fall_back(dtype, f"rungs take float32 and bfloat16, not {dtype}")
     if dtype == F32 and settings.precision == "float32":
         return F32
-    if capability is not None and capability < AMPERE:
-        given, asked = (".".join(map(str, version)) for version in (capability, AMPERE))
+    if capability is not None and capability < BF16_NEEDS:
+        given, asked = (".".join(map(str, version)) for version in (capability, BF16_NEEDS))
         return _fall_back(dtype, f"bfloat16 needs compute capability {asked}, this GPU has {given}")
     return BF16
 

@@ -1,6 +1,7 @@
 """The doctor tells what is missing and the command that mends it, on machines of many kinds."""
 
 import ctypes
+import subprocess
 import sys
 from dataclasses import replace
 from importlib import metadata
@@ -261,3 +262,18 @@ def test_the_command_answers_0_where_the_gpu_rungs_can_run(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "look", lambda: HEALTHY)
     assert doctor.main() == 0
     assert capsys.readouterr().out.endswith("The GPU rungs can run here.\n")
+
+
+@pytest.mark.parametrize(("package", "asked"), [("ml_dtypes", "install"), ("numba", "stepper")])
+def test_without_the_kernels_packages_the_doctor_runs_and_the_rest_says_what_to_do(package, asked):
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "import minivlm_kernels, minivlm_kernels.doctor\n"
+        "minivlm_kernels.doctor.diagnose()\n"
+        "from minivlm.errors import InputError\n"
+        f"try:\n    from minivlm_kernels import {asked}\n"
+        "except InputError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert 'pip install -e ".[kernels]" brings it' in done.stdout

@@ -1,4 +1,4 @@
-"""Runs a `.cu` file on a GPU, through CuPy's RawModule: the only rungs' file to import CuPy."""
+"""Runs a `.cu` file on a GPU, through CuPy's RawModule, and tells what the GPU is like."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from minivlm_kernels.arrays import BF16
 from minivlm_kernels.cuda.declared import declared
 from minivlm_kernels.cuda.load import HERE, Argument
 from minivlm_kernels.cuda.passed import check_arguments
+from minivlm_kernels.needs import BF16_NEEDS
 
-BF16_NEEDS = (8, 0)  # compute capability: mma.sync on bf16 came with Ampere
 FREE_SHARED = 48 * 1024  # bytes of shared memory that a block gets without asking
 
 
