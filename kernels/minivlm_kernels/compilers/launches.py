@@ -13,13 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
-from unittest.mock import patch
 
 import numpy as np
 from numba import typeof, types
 
 from minivlm_kernels.arrays import BF16, F32
-from minivlm_kernels.cuda import load
+from minivlm_kernels.cuda.load import loaded_by
 from minivlm_kernels.launch import launched_by
 
 
@@ -92,10 +91,7 @@ def _noted() -> Iterator[Launches]:
     def run(kernel, grid, block, arguments) -> None:
         note(kernel, Launch(math.prod(block), 0, tuple(map(kind_of, arguments))))
 
-    def loaded(source: Path, on_cpu: bool, defines: object) -> _Notes:
-        return _Notes(source, note)
-
-    with launched_by(run), patch.object(load, "_load", loaded):
+    with launched_by(run), loaded_by(lambda source: _Notes(source, note)):
         yield noted
 
 

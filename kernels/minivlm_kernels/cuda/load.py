@@ -5,7 +5,9 @@ Where the arrays are decides. The text of the kernel is the same for both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +43,21 @@ class Kernels(Protocol):
         ...
 
 
+Loader = Callable[[Path], Kernels]
+
+_loader: ContextVar[Loader | None] = ContextVar("loader", default=None)
+
+
+@contextmanager
+def loaded_by(loader: Loader) -> Iterator[None]:
+    """Within, `loader(source)` gives the kernels of a file, and nothing is compiled."""
+    token = _loader.set(loader)
+    try:
+        yield
+    finally:
+        _loader.reset(token)
+
+
 def load(source: Path, like: Array, **defines: int) -> Kernels:
     """The compiled file, for the device that `like` is on.
 
@@ -52,6 +69,9 @@ def load(source: Path, like: Array, **defines: int) -> Kernels:
     Raises:
         InputError: the device's compiler is missing.
     """
+    loader = _loader.get()
+    if loader is not None:
+        return loader(source)
     return _load(source, isinstance(like, np.ndarray), tuple(sorted(defines.items())))
 
 
