@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from minivlm_kernels.rules import (
     choose_contrast,
 )
 
+NUMBA = ("A1", "A2", "A3", "A4")  # the attention rungs that Numba compiles
 HEAD_STEP = 16  # the .cu rungs' head sizes are multiples of a tensor core's 16 columns
 
 
@@ -75,7 +76,7 @@ def make_contrast(settings: Settings) -> Callable[..., tuple[Array, Vjp]]:
         if choice.forward == REFERENCE:
             reference = contrast.dispatch(object)
             return _by_reference(reference, choice, image, text, scale, positives)
-        forward, backward = contrastive_rungs(choice, sigmoid=False)
+        forward, backward = contrastive_rungs(choice.forward, sigmoid=False)
         img, txt, one_scale = _rows(image, choice), _rows(text, choice), _one(scale)
         shapes = f"the contrastive loss of {image.shape} by {choice.forward}"
         with _told_when_full(shapes, image):
@@ -101,7 +102,7 @@ def make_contrast_sigmoid(settings: Settings) -> Callable[..., tuple[Array, Vjp]
         if choice.forward == REFERENCE:
             reference = contrast_sigmoid.dispatch(object)
             return _by_reference(reference, choice, image, text, scale, bias, positives)
-        forward, backward = contrastive_rungs(choice, sigmoid=True)
+        forward, backward = contrastive_rungs(choice.forward, sigmoid=True)
         img, txt = _rows(image, choice), _rows(text, choice)
         one_scale, one_bias = _one(scale), _one(bias)
         shapes = f"the sigmoid loss of {image.shape} by {choice.forward}"
@@ -118,12 +119,18 @@ def make_contrast_sigmoid(settings: Settings) -> Callable[..., tuple[Array, Vjp]
     return sigmoid_by_rungs
 
 
+@cache
 def attention_rung(name: str) -> Callable:
     """The function of an attention rung, imported when it is first asked for."""
-    if name in ("A3", "A4"):
-        from minivlm_kernels.attention import a3_flash, a4_flash_backward
+    if name in NUMBA:
+        from minivlm_kernels.attention import a1_naive, a2_tiled, a3_flash, a4_flash_backward
 
-        return a3_flash.forward if name == "A3" else a4_flash_backward.backward
+        return {
+            "A1": a1_naive.forward,
+            "A2": a2_tiled.forward,
+            "A3": a3_flash.forward,
+            "A4": a4_flash_backward.backward,
+        }[name]
     from minivlm_kernels.attention import cuda
 
     return {
@@ -134,9 +141,14 @@ def attention_rung(name: str) -> Callable:
     }[name]
 
 
-def contrastive_rungs(choice: Choice, sigmoid: bool) -> tuple[Callable, Callable]:
-    """Forward and backward of a contrastive choice, for either loss."""
-    if choice.forward == "C2":
+@cache
+def contrastive_rungs(forward: str, sigmoid: bool) -> tuple[Callable, Callable]:
+    """Forward and backward of either loss, by the name of the rung that goes forward."""
+    if forward == "C1":
+        from minivlm_kernels.contrastive import c1_dense as ahead
+
+        back = ahead
+    elif forward == "C2":
         from minivlm_kernels.contrastive import c2_streaming as ahead
         from minivlm_kernels.contrastive import c3_streaming_backward as back
     else:

@@ -183,8 +183,10 @@ def test_the_tile_of_a_workload_is_that_of_numbas_rungs(pretended_gpu, monkeypat
         tiles.append(tile)
         return (None,) * outputs
 
-    monkeypatch.setattr(attention, "_numba_rung", lambda name: partial(rung, 2))
-    monkeypatch.setattr(contrastive, "_functions", lambda rungs: (partial(rung, 3),) * 2)
+    monkeypatch.setattr(attention, "attention_rung", lambda name: partial(rung, 2))
+    monkeypatch.setattr(
+        contrastive, "contrastive_rungs", lambda forward, sigmoid: (partial(rung, 3),) * 2
+    )
     for workload in (FORWARD, BACKWARD, PAIRS):
         inputs = workload.inputs(pretended_gpu, 0)
         for contender in workload.contenders():

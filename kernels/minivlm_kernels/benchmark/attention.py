@@ -23,6 +23,7 @@ from minivlm_kernels.benchmark.accuracy import (
 )
 from minivlm_kernels.benchmark.device import Device, as_tensor
 from minivlm_kernels.benchmark.timing import Contender, Inputs
+from minivlm_kernels.seams import NUMBA, attention_rung
 
 HEADS, ROWS = 4, 16  # sampled for a check: 64 rows in all
 BACKENDS = {
@@ -154,10 +155,10 @@ class Attention:
 
     def _rung(self, name: str) -> Callable[..., tuple]:
         """A rung's function; Numba's take the tile of this workload."""
-        if name in ("A1", "A2", "A3", "A4"):
-            rung = _numba_rung(name)
-            return rung if self.tile is None else partial(rung, tile=self.tile)
-        return _cuda_rung(name)
+        rung = attention_rung(name)
+        if self.tile is None or name not in NUMBA:
+            return rung
+        return partial(rung, tile=self.tile)
 
     def _torch_forward(self, backend: SDPBackend, inputs: Inputs) -> Callable[[], tuple]:
         q, k, v = (inputs.tensors[name] for name in ("q", "k", "v"))
@@ -173,25 +174,3 @@ class Attention:
         with sdpa_kernel(backend):
             o = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return lambda: torch.autograd.grad(o, (q, k, v), inputs.tensors["do"])
-
-
-def _numba_rung(name: str) -> Callable[..., tuple]:
-    from minivlm_kernels.attention import a1_naive, a2_tiled, a3_flash, a4_flash_backward
-
-    return {
-        "A1": a1_naive.forward,
-        "A2": a2_tiled.forward,
-        "A3": a3_flash.forward,
-        "A4": a4_flash_backward.backward,
-    }[name]
-
-
-def _cuda_rung(name: str) -> Callable[..., tuple]:
-    from minivlm_kernels.attention import cuda
-
-    return {
-        "A5": cuda.forward_register_tiles,
-        "A6": cuda.forward_tensor_cores,
-        "A7": cuda.forward_pipelined,
-        "A8": cuda.backward_tensor_cores,
-    }[name]

@@ -24,6 +24,7 @@ from minivlm_kernels.benchmark.accuracy import (
 from minivlm_kernels.benchmark.device import Device, as_tensor
 from minivlm_kernels.benchmark.timing import Contender, Inputs
 from minivlm_kernels.benchmark.torch_losses import chunked_loss, dense_loss, log_sum_exps
+from minivlm_kernels.seams import contrastive_rungs
 
 ROWS = 64  # sampled for a check
 SCALE = 1 / 0.07  # the inverse temperature at which CLIP starts
@@ -142,7 +143,7 @@ class Contrastive:
 
     def _rung(self, rungs: str, inputs: Inputs) -> Callable[[], tuple]:
         image, text, scale = (inputs.arrays[name] for name in ("image", "text", "scale"))
-        forward, backward = _functions(rungs)
+        forward, backward = contrastive_rungs(rungs.split("+")[0], sigmoid=False)
         if self.dtype == "float32" and self.tile is not None:
             forward, backward = (partial(f, tile=self.tile) for f in (forward, backward))
 
@@ -172,21 +173,6 @@ class Contrastive:
             return nats, None, None, *torch.autograd.grad(nats, leaves)
 
         return both_ways
-
-
-def _functions(rungs: str) -> tuple[Callable, Callable]:
-    """Forward and backward."""
-    if rungs == "C1":
-        from minivlm_kernels.contrastive import c1_dense
-
-        return c1_dense.forward, c1_dense.backward
-    if rungs in ("C2", "C2+C3"):
-        from minivlm_kernels.contrastive import c2_streaming, c3_streaming_backward
-
-        return c2_streaming.forward, c3_streaming_backward.backward
-    from minivlm_kernels.contrastive import cuda
-
-    return cuda.forward, cuda.backward
 
 
 def _inner_product(a: torch.Tensor, b: torch.Tensor) -> float:
