@@ -9,13 +9,14 @@ import numpy as np
 
 from minivlm.device import device_of
 from minivlm.tensor import Array
+from minivlm_kernels.arrays import F32
 
 
-def check_arrays(rung: str, dtype: np.dtype, **arrays: Array) -> None:
-    """One dtype, one device, contiguous.
+def check_devices(rung: str, **arrays: Array) -> None:
+    """All on one device.
 
     Raises:
-        ValueError: an array differs; the sentence names it, what was given and what is supported.
+        ValueError: one is not; the sentence names it.
     """
     first, home = next(iter(arrays)), device_of(next(iter(arrays.values())))
     for name, array in arrays.items():
@@ -24,6 +25,16 @@ def check_arrays(rung: str, dtype: np.dtype, **arrays: Array) -> None:
                 f"{rung}: {name} is on {device_of(array)} and {first} on {home}; "
                 f"all must be on one device"
             )
+
+
+def check_arrays(rung: str, dtype: np.dtype, **arrays: Array) -> None:
+    """One dtype, one device, contiguous.
+
+    Raises:
+        ValueError: an array differs; the sentence names it, what was given and what is supported.
+    """
+    check_devices(rung, **arrays)
+    for name, array in arrays.items():
         if array.dtype != dtype:
             raise ValueError(f"{rung} takes {dtype} arrays, and {name} is {array.dtype}")
         if not array.flags.c_contiguous:
@@ -76,6 +87,30 @@ def check_attention(
     return B, H, G, T, S, C
 
 
+def check_forwards(rung: str, dtype: np.dtype, q: Array, o: Array, lse: Array, do: Array) -> None:
+    """What a forward pass gave for the queries, and the gradient of its output.
+
+    Args:
+        rung: its name, for the sentence.
+        dtype: what q, o and do must hold; lse holds float32.
+        q: queries (B, H, T, C).
+        o: outputs (B, H, T, C).
+        lse: log-sum-exps (B, H, T).
+        do: the gradient of o, (B, H, T, C).
+
+    Raises:
+        ValueError: one differs; the sentence names it.
+    """
+    check_devices(rung, q=q, o=o, lse=lse, do=do)
+    check_arrays(rung, dtype, o=o, do=do)
+    check_arrays(rung, F32, lse=lse)
+    if o.shape != q.shape or do.shape != q.shape or lse.shape != q.shape[:3]:
+        raise ValueError(
+            f"{rung}: o {o.shape}, lse {lse.shape} and do {do.shape} are not those of q's forward "
+            f"pass: they do not fit q {q.shape}"
+        )
+
+
 def check_mask(rung: str, mask: Array, shape: tuple[int, int, int, int], like: Array) -> None:
     """A mask holds booleans, lies beside the queries and broadcasts to (B, H, T, S)."""
     if device_of(mask) != device_of(like):
@@ -99,3 +134,22 @@ def check_pairs(rung: str, dtype: np.dtype, image: Array, text: Array) -> tuple[
     if image.ndim != 2 or image.shape != text.shape or 0 in image.shape:
         raise ValueError(f"{rung}: image {image.shape} and text {text.shape} are not twice (N, E)")
     return image.shape
+
+
+def check_beside(rung: str, image: Array, shape: tuple[int, ...], **beside: Array) -> None:
+    """What lies beside the embeddings, on the same device: float32, contiguous, of one shape.
+
+    Args:
+        rung: its name, for the sentence.
+        image: the embeddings, which have been checked.
+        shape: (1,) for the scale and the bias, (N,) for log-sum-exps.
+        **beside: what is to be checked, by name.
+
+    Raises:
+        ValueError: an array differs; the sentence names it.
+    """
+    check_devices(rung, image=image, **beside)
+    check_arrays(rung, F32, **beside)
+    for name, array in beside.items():
+        if array.shape != shape:
+            raise ValueError(f"{rung}: {name} has shape {array.shape}, not {shape}")

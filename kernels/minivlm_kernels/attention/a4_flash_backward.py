@@ -46,7 +46,7 @@ from minivlm.tensor import Array
 from minivlm_kernels import arrays
 from minivlm_kernels.arrays import F32
 from minivlm_kernels.attention.a3_flash import HEADS, tile_for
-from minivlm_kernels.checks import check_arrays, check_attention
+from minivlm_kernels.checks import check_attention, check_forwards
 from minivlm_kernels.launch import launch
 
 RUNG = "A4 flash backward"
@@ -213,11 +213,7 @@ def backward(
         ValueError: an array's dtype, shape, strides or device is not what the rung takes.
     """
     B, H, G, T, S, C = check_attention(RUNG, F32, HEADS, q, k, v, mask)
-    check_arrays(RUNG, F32, q=q, o=o, lse=lse, do=do)
-    if o.shape != q.shape or do.shape != q.shape or lse.shape != q.shape[:3]:
-        raise ValueError(
-            f"{RUNG}: o {o.shape}, do {do.shape} and lse {lse.shape} do not fit q {q.shape}"
-        )
+    check_forwards(RUNG, F32, q, o, lse, do)
     look = arrays.visible(mask, (B, H, T, S), q)
     reach = np.int32(arrays.reach(T, S, causal))
     factor = np.float32(1 / math.sqrt(C) if scale is None else scale)

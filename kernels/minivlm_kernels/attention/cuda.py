@@ -13,7 +13,7 @@ import numpy as np
 
 from minivlm.tensor import Array
 from minivlm_kernels.arrays import BF16, F32, output, reach, visible
-from minivlm_kernels.checks import check_arrays, check_attention
+from minivlm_kernels.checks import check_attention, check_forwards
 from minivlm_kernels.cuda.load import Argument, Kernels, load
 
 HERE = Path(__file__).parent
@@ -117,12 +117,7 @@ def backward_tensor_cores(
     """
     rung = BACKWARD.stem
     B, H, G, T, S, C = check_attention(rung, BF16, HEADS, q, k, v, mask)
-    check_arrays(rung, BF16, q=q, o=o, do=do)
-    check_arrays(rung, F32, lse=lse)
-    if o.shape != q.shape or do.shape != q.shape or lse.shape != q.shape[:3]:
-        raise ValueError(
-            f"{rung}: o {o.shape}, lse {lse.shape} and do {do.shape} are not those of q {q.shape}"
-        )
+    check_forwards(rung, BF16, q, o, lse, do)
     kernels = load(BACKWARD, like=q, C=C)
     look = _look(mask, causal, scale, (B, H, G, T, S, C), like=q)
     delta = output((B, H, T), F32, like=q)

@@ -56,8 +56,7 @@ from numba import cuda, float32
 from minivlm.tensor import Array
 from minivlm_kernels import arrays
 from minivlm_kernels.arrays import F32
-from minivlm_kernels.checks import check_pairs
-from minivlm_kernels.contrastive.inputs import check_beside
+from minivlm_kernels.checks import check_beside, check_pairs
 from minivlm_kernels.launch import launch
 
 RUNG = "C1 dense"

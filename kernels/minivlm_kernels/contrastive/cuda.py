@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minivlm.device import check_together
 from minivlm.tensor import Array
 from minivlm_kernels import arrays
 from minivlm_kernels.arrays import BF16, F32
-from minivlm_kernels.checks import check_arrays, check_pairs
+from minivlm_kernels.checks import check_arrays, check_beside, check_pairs
 from minivlm_kernels.cuda.gemm import multiply
 from minivlm_kernels.cuda.load import load
 
@@ -54,7 +53,7 @@ def forward(
         ValueError: an array's dtype, shape, strides or device is not what the rung takes.
     """
     N, _ = check_pairs(FORWARD, BF16, image, text)
-    _check_beside(FORWARD, image, (1,), scale=scale)
+    check_beside(FORWARD, image, (1,), scale=scale)
     image, text = _padded(image), _padded(text)
     blocks = min(_blocks(blocks, image), _bands(N))
     held = _made(_forward_shapes(N, blocks), image)
@@ -104,8 +103,8 @@ def backward(
         ValueError: an array's dtype, shape, strides or device is not what the rung takes.
     """
     N, _ = check_pairs(BACKWARD, BF16, image, text)
-    _check_beside(BACKWARD, image, (1,), scale=scale)
-    _check_beside(BACKWARD, image, (N,), row_lse=row_lse, col_lse=col_lse)
+    check_beside(BACKWARD, image, (1,), scale=scale)
+    check_beside(BACKWARD, image, (N,), row_lse=row_lse, col_lse=col_lse)
     beside = scale, row_lse, col_lse
     d_image, d_text, sums = _by_strips(
         "info_nce_slopes", image, text, beside, ("d_log_scale",), chunk, blocks, workspace
@@ -129,7 +128,7 @@ def sigmoid_forward(
         ValueError: an array's dtype, shape, strides or device is not what the rung takes.
     """
     N, _ = check_pairs(FORWARD, BF16, image, text)
-    _check_beside(FORWARD, image, (1,), scale=scale, bias=bias)
+    check_beside(FORWARD, image, (1,), scale=scale, bias=bias)
     image, text = _padded(image), _padded(text)
     surprises = arrays.output((_bands(N),), F32, image)
     load(C4, image).launch(
@@ -167,7 +166,7 @@ def sigmoid_backward(
         ValueError: an array's dtype, shape, strides or device is not what the rung takes.
     """
     check_pairs(BACKWARD, BF16, image, text)
-    _check_beside(BACKWARD, image, (1,), scale=scale, bias=bias)
+    check_beside(BACKWARD, image, (1,), scale=scale, bias=bias)
     totals = "d_log_scale", "d_bias"
     d_image, d_text, sums = _by_strips(
         "sigmoid_slopes", image, text, (scale, bias), totals, chunk, blocks, workspace
@@ -270,15 +269,6 @@ def _tiles(N: int, chunk: int) -> int:
 
 def _made(shapes: Shapes, like: Array) -> dict[str, Array]:
     return {name: arrays.output(shape, dtype, like) for name, (shape, dtype) in shapes.items()}
-
-
-def _check_beside(rung: str, image: Array, shape: tuple[int, ...], **beside: Array) -> None:
-    """What lies beside the embeddings, on the same device: float32, of one shape."""
-    check_together(image=image, **beside)
-    check_arrays(rung, F32, **beside)
-    for name, array in beside.items():
-        if array.shape != shape:
-            raise ValueError(f"{rung}: {name} has shape {array.shape}, not {shape}")
 
 
 def _check_workspace(
