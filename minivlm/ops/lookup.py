@@ -40,10 +40,10 @@ def check_ids(name: str, ids: Array, V: int) -> None:
     Raises:
         ValueError: one is not.
     """
-    if ids.size:
-        least, most = int(to_host(ids.min())), int(to_host(ids.max()))
-        if least < 0 or most >= V:
-            raise ValueError(f"{name} {least}..{most} are not all in 0..{V - 1}")
+    outside = (ids < 0) | (ids >= V)
+    if to_host(outside.sum()):  # the one wait for a device
+        least, most = to_host(ids.min()), to_host(ids.max())
+        raise ValueError(f"{name} {least}..{most} are not all in 0..{V - 1}")
 
 
 def dropout(x: Tensor, rate: float, rng: np.random.Generator) -> Tensor:
