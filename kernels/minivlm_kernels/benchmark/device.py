@@ -14,7 +14,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -140,12 +139,8 @@ class CpuDevice:
         return resident_memory()
 
     def most_taken(self) -> int:
-        """The most that it ever had; Linux's other figure counts what its parent had, too."""
-        status = Path("/proc/self/status")
-        if not status.exists():
-            return peak_memory()
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) * 1024  # kilobytes
+        """The most that it ever had."""
+        return peak_memory()
 
     def clocks(self) -> dict[str, str]:
         """Nobody tells."""
