@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from minivlm.viz.patches import patches_a_side, place_of
+
 
 def occlusion(
     score: Callable[[np.ndarray], np.ndarray], image: np.ndarray, patch: int
@@ -26,13 +28,9 @@ def occlusion(
     Raises:
         ValueError: the patches do not cover the picture.
     """
-    side = len(image)
-    if image.shape != (side, side, 3) or side % patch:
-        raise ValueError(f"patches of {patch} pixels do not cover a picture {image.shape}")
-    n = side // patch
+    n = patches_a_side(image, patch)
     paint = np.median(image.reshape(-1, 3), axis=0).astype(np.uint8)
     covered = np.repeat(image[None], n * n, axis=0)
     for number, copy in enumerate(covered):
-        row, column = divmod(number, n)
-        copy[row * patch : (row + 1) * patch, column * patch : (column + 1) * patch] = paint
+        copy[place_of(number, n, patch)] = paint
     return (score(image[None]) - score(covered)).reshape(n, n)

@@ -23,10 +23,7 @@ def patch_grid(image: np.ndarray, patch: int) -> Figure:
     Raises:
         ValueError: the patches do not cover the picture.
     """
-    side = len(image)
-    if image.shape != (side, side, 3) or side % patch:
-        raise ValueError(f"patches of {patch} pixels do not cover a picture {image.shape}")
-    n = side // patch
+    side, n = len(image), patches_a_side(image, patch)
     figure = new_figure(2 * SIDE + 0.3, SIDE + 0.4)
     whole, apart = figure.subfigures(1, 2, squeeze=False)[0]
     axes = whole.subplots()
@@ -38,9 +35,7 @@ def patch_grid(image: np.ndarray, patch: int) -> Figure:
     cells = apart.subplots(n, n, squeeze=False)
     apart.suptitle(f"{n * n} tokens of 3·{patch}·{patch} = {3 * patch * patch} numbers", size=FONT)
     for number, cell in enumerate(cells.ravel()):
-        row, column = divmod(number, n)
-        part = image[row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
-        cell.imshow(part, interpolation="nearest")
+        cell.imshow(image[place_of(number, n, patch)], interpolation="nearest")
         cell.set_xticks([])
         cell.set_yticks([])
         cell.text(
@@ -52,6 +47,25 @@ def patch_grid(image: np.ndarray, patch: int) -> Figure:
             path_effects=[withStroke(linewidth=1.5, foreground="black")],
         )
     return figure
+
+
+def patches_a_side(image: np.ndarray, patch: int) -> int:
+    """How many patches of some pixels' side lie along a side of a picture (S, S, 3).
+
+    Raises:
+        ValueError: the patches do not cover the picture.
+    """
+    side = len(image)
+    if image.shape != (side, side, 3) or side % patch:
+        raise ValueError(f"patches of {patch} pixels do not cover a picture {image.shape}")
+    return side // patch
+
+
+def place_of(number: int, n: int, patch: int) -> tuple[slice, slice]:
+    """The rows and columns of a picture that a patch covers, of n along a side."""
+    row, column = divmod(number, n)
+    rows = slice(row * patch, (row + 1) * patch)
+    return rows, slice(column * patch, (column + 1) * patch)
 
 
 def shuffled(images: np.ndarray, patch: int, order: np.ndarray) -> np.ndarray:
