@@ -58,3 +58,22 @@ def visible(mask: Array | None, shape: tuple[int, int, int, int], like: Array) -
 def reach(T: int, S: int, causal: bool) -> int:
     """How far past its own position a query may look: it sees key j where j ≤ i + reach."""
     return S - T if causal else S
+
+
+def padded(x: Array, multiple: int, dtype: np.dtype) -> Array:
+    """The array in a dtype, its last axis filled up with zeros, which change no dot product.
+
+    Args:
+        x: (..., n).
+        multiple: of what the last axis is to be.
+        dtype: of the result.
+
+    Returns:
+        x itself where it is so already; contiguous, unless it is x.
+    """
+    n = x.shape[-1]
+    if n % multiple == 0:
+        return x.astype(dtype, copy=False)
+    wider = np.zeros((*x.shape[:-1], n + -n % multiple), dtype, like=x)
+    wider[..., :n] = x
+    return wider

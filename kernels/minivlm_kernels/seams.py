@@ -19,7 +19,7 @@ from minivlm.device import check_together
 from minivlm.ops.attention import attend
 from minivlm.ops.contrastive import contrast, contrast_sigmoid
 from minivlm.tensor import Array, Vjp
-from minivlm_kernels.arrays import F32
+from minivlm_kernels.arrays import F32, padded
 from minivlm_kernels.rules import (
     REFERENCE,
     Capability,
@@ -207,14 +207,9 @@ def _cast(x, dtype: np.dtype):
 
 
 def _head(x: Array, choice: Choice) -> Array:
-    """Contiguous, of the choice's dtype, channels padded by zeros, which change no product."""
-    C = x.shape[-1]
-    missing = -C % HEAD_STEP
-    if missing:
-        padded = np.zeros((*x.shape[:-1], C + missing), choice.dtype, like=x)
-        padded[..., :C] = x
-        return padded
-    return np.ascontiguousarray(x.astype(choice.dtype, copy=False))
+    """Contiguous, of the choice's dtype, with channels that a rung takes."""
+    assert choice.dtype is not None  # only the reference takes arrays as they are
+    return np.ascontiguousarray(padded(x, HEAD_STEP, choice.dtype))
 
 
 def _rows(x: Array, choice: Choice) -> Array:

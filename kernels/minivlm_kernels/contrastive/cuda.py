@@ -54,7 +54,7 @@ def forward(
     """
     N, _ = check_pairs(FORWARD, BF16, image, text)
     check_beside(FORWARD, image, (1,), scale=scale)
-    image, text = _padded(image), _padded(text)
+    image, text = _rows(image), _rows(text)
     blocks = min(_blocks(blocks, image), _bands(N))
     held = _made(_forward_shapes(N, blocks), image)
     row_lse, col_lse, surprise = held["row_lse"], held["col_lse"], held["surprise"]
@@ -129,7 +129,7 @@ def sigmoid_forward(
     """
     N, _ = check_pairs(FORWARD, BF16, image, text)
     check_beside(FORWARD, image, (1,), scale=scale, bias=bias)
-    image, text = _padded(image), _padded(text)
+    image, text = _rows(image), _rows(text)
     surprises = arrays.output((_bands(N),), F32, image)
     load(C4, image).launch(
         "sigmoid",
@@ -199,7 +199,7 @@ def _by_strips(
     if chunk < 1:
         raise ValueError(f"{BACKWARD}: a strip of {chunk} images has no gradient")
     N, E = image.shape
-    image, text = _padded(image), _padded(text)
+    image, text = _rows(image), _rows(text)
     blocks = min(_blocks(blocks, image), _tiles(N, chunk))
     shapes = _backward_shapes(N, image.shape[1], chunk, blocks, totals)
     if workspace is not None:
@@ -295,11 +295,6 @@ def _up(count: int) -> int:
     return math.ceil(count / CHUNK) * CHUNK
 
 
-def _padded(x: Array) -> Array:
-    """Itself, or a copy with columns of zeros, so that rows begin at multiples of 16 bytes."""
-    N, E = x.shape
-    if E % CHUNK == 0:
-        return x
-    padded = np.zeros((N, _up(E)), x.dtype, like=x)
-    padded[:, :E] = x
-    return padded
+def _rows(x: Array) -> Array:
+    """Rows that begin at multiples of 16 bytes: x itself, or a copy with columns of zeros."""
+    return arrays.padded(x, CHUNK, x.dtype)
