@@ -271,7 +271,7 @@ print(f"to keep it: {width} numbers in place of {images[0].size}")
 # | it is asked | with all possible answers | with a question |
 # | a million pictures | embed once, then dot products | read again for each question |
 # | naming, searching | its home | slow |
-# | binding, places, counting | fails, as measured here | [measured](../docs/side_by_side.md) |
+# | binding, places, counting | fails, as measured here | measured in [10](10_wiring_llava.ipynb) |
 # | it learns from | pairs, and all the wrong pairs of a batch | conversations, and an eye |
 #
 # One thing to wonder about until then: LLaVA's eye is *this very picture tower*. If the tower had
@@ -308,5 +308,5 @@ assert count_by_list.value > 0.95
 assert share < 0.2
 
 # %% [markdown]
-# **Next:** [CLIP and LLaVA side by side](../docs/side_by_side.md): the other half of the field,
-# models that talk.
+# **Next:** [09 · A decoder that remembers](09_a_decoder_that_remembers.ipynb): the other half of
+# the field, models that talk.
