@@ -50,15 +50,19 @@ class Tracer:
         """One line for an op's value."""
         del inputs
         op, caller = op_and_caller(sys._getframe(1))
-        self.write(_line("→", op.strip("_"), y.data, f"{_range(y.data)}", caller))
+        self.write(_line("→", op_name(op), y.data, f"{_range(y.data)}", caller))
 
     def backward(self, node: Node, dy: Array, edges: list[Edge]) -> None:
         """One line for the gradient that a value has got."""
         size = math.sqrt(float((dy.astype(np.float64) ** 2).sum()))
         code = edges[0].vjp.__code__ if edges else None
         where = f"{_short(code.co_filename)}:{code.co_firstlineno}" if code else ""
-        op = node.name.removeprefix("Tensor.").strip("_").removesuffix("_arrays")
-        self.write(_line("←", op, dy, f"|dy| {size:.4g}", where))
+        self.write(_line("←", op_name(node.name), dy, f"|dy| {size:.4g}", where))
+
+
+def op_name(name: str) -> str:
+    """How an op is called, from the name of a node or of the function that recorded it."""
+    return name.split(".")[-1].strip("_").removesuffix("_arrays")
 
 
 def op_and_caller(frame: FrameType | None) -> tuple[str, str]:

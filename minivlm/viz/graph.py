@@ -17,12 +17,13 @@ from itertools import pairwise
 import numpy as np
 
 from minivlm.tensor import Array, Edge, Node, Tensor
+from minivlm.tracing import op_name
 from minivlm.viz.style import BLUE, GRAY, GREEN, ORANGE
 from minivlm.viz.svg import Drawing
 from minivlm.watch import watched_by
 
-SIGNS = {"__add__": "+", "__sub__": "−", "__mul__": "×", "__truediv__": "÷", "__neg__": "−"}
-SIGNS |= {"__pow__": "power", "__matmul__": "@", "__getitem__": "[ ]"}
+SIGNS = {"add": "+", "sub": "−", "mul": "×", "truediv": "÷", "neg": "−"}
+SIGNS |= {"pow": "power", "matmul": "@", "getitem": "[ ]"}
 MOST = 60  # values in one picture; more could not be read
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 132.0, 58.0, 42.0, 22.0, 16.0
 GRADIENT = "#A33B00"  # ink that can be read on white, which the palette's red is too light for
@@ -77,8 +78,7 @@ class Graph:
     def forward(self, y: Tensor, inputs: tuple[Tensor, ...]) -> None:
         """A new value, to the right of all its inputs."""
         from_values = [self._of_tensor.get(id(x)) or self._leaf(x, "") for x in inputs]
-        op = y.node.name if y.node else "constant"
-        op = op.split(".")[-1].removesuffix("_arrays")
+        op = op_name(y.node.name) if y.node else "constant"
         column = 1 + max((value.column for value in from_values), default=0)
         value = Value(y, SIGNS.get(op, op), from_values, column)
         self._keep(value)

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from minivlm.tensor import Array, Edge, Node, Tensor
-from minivlm.tracing import op_and_caller
+from minivlm.tracing import op_and_caller, op_name
 from minivlm.viz.style import BLUE, FONT, GREEN, ORANGE, new_figure
 from minivlm.watch import watched_by
 
@@ -66,8 +66,7 @@ class Memory:
         return sum(moment.way == "the way back" for moment in self.moments)
 
     def _note(self, name: str, way: str) -> None:
-        op = name.split(".")[-1].strip("_").removesuffix("_arrays")
-        self.moments.append(Moment(op, way, _held() - self.start))
+        self.moments.append(Moment(op_name(name), way, _held() - self.start))
 
     @property
     def peak(self) -> int:
