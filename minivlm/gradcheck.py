@@ -53,7 +53,7 @@ def gradcheck(
         if grad.shape != x.shape:
             raise AssertionError(f"input {number} is {x.shape}, its gradient {grad.shape}")
         direction = rng.standard_normal(x.shape)
-        measured = _slope(lambda: float((f(*inputs).data * weight).sum()), x, direction, step)
+        measured = slope(lambda: float((f(*inputs).data * weight).sum()), x, direction, step)
         claimed = float((grad * direction).sum())
         scale = max(1.0, float(np.sqrt((grad * grad).sum())))
         if not abs(measured - claimed) <= tolerance * scale:  # a NaN fails, too
@@ -63,8 +63,18 @@ def gradcheck(
             )
 
 
-def _slope(value: Callable[[], float], x: Tensor, direction: np.ndarray, step: float) -> float:
-    """The slope of `value()` as x moves along `direction`; x is put back."""
+def slope(value: Callable[[], float], x: Tensor, direction: np.ndarray, step: float) -> float:
+    """How fast `value()` changes as x moves along a direction, by a step to each side.
+
+    Args:
+        value: computes a number from x, without arguments.
+        x: a leaf that `value` reads; its array is exchanged for the two steps and put back.
+        direction: of the shape of x.
+        step: h, how far to go each way, in units of the direction.
+
+    Returns:
+        (value(x + h·direction) − value(x − h·direction)) / 2h, whose error is of order h².
+    """
     start = x.data
     with no_grad():
         x.data = start + step * direction

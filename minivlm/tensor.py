@@ -112,9 +112,9 @@ class Tensor:
         owned: set[Node] = set()  # whose entry in `grads` no one else holds, so += is safe
 
         someone = watcher()
-        tape = sorted(reachable(self.node), key=lambda node: node.birth)
-        while tape:
-            node = tape.pop()  # newest first: all of its gradient has arrived
+        steps = tape(self.node)
+        while steps:
+            node = steps.pop()  # newest first: all of its gradient has arrived
             dy = grads.pop(node)
             edges, node.edges = node.edges or [], None  # frees what the vjps had saved
             if someone:
@@ -127,11 +127,7 @@ class Tensor:
                         continue
                     dx = sum_to(dx, shape)
                     if isinstance(target, Tensor):
-                        if target.grad is None:
-                            target.grad = np.empty_like(target.data)
-                            target.grad[...] = dx  # a copy: `dx` may be lent to others, too
-                        else:
-                            target.grad += dx
+                        accumulate(target, dx)
                     elif target not in grads:
                         grads[target] = dx  # borrowed: add and reshape pass one array to several
                     elif target not in owned:
@@ -324,6 +320,25 @@ def reachable(end: Node) -> Iterator[Node]:
                 if isinstance(target, Node) and target not in seen:
                     seen.add(target)
                     stack.append(target)
+
+
+def tape(end: Node) -> list[Node]:
+    """`end` and every node behind it, each once, oldest first: a node after all it came from."""
+    return sorted(reachable(end), key=lambda node: node.birth)
+
+
+def accumulate(leaf: Tensor, dx: Array) -> None:
+    """Add dx to `leaf.grad`: a leaf may be used twice, and be in graphs of several losses.
+
+    Args:
+        leaf: a parameter; where its `grad` is None, nothing has arrived yet.
+        dx: of the leaf's shape. It may be lent to other leaves, too: `grad` is an array of its own.
+    """
+    if leaf.grad is None:
+        leaf.grad = np.empty_like(leaf.data)
+        leaf.grad[...] = dx
+    else:
+        leaf.grad += dx
 
 
 @contextmanager

@@ -44,7 +44,7 @@ k /= np.linalg.norm(k, axis=1, keepdims=True)
 q[2] = 8 * k[1]
 
 scores = q @ k.T / np.sqrt(3)
-weights = attention_weights(q[None, None] / np.sqrt(3), k[None, None], T=4)[0, 0]
+weights = attention_weights(q[None, None], k[None, None])[0, 0]
 attention_strip(
     [("q", q), ("k", k), ("q kᵀ/√C", scores), ("softmax", weights), ("v", v), ("out", weights @ v)],
     rows=words,
@@ -74,8 +74,8 @@ print(f"circle looks at {words[found]} with {weights[2, found]:.0%} of its atten
 # %%
 for C in (4, 64, 512):
     wide_q, wide_k = rng.standard_normal((2, 200, C))
-    plain = attention_weights(wide_q[None, None], wide_k[None, None], T=200)
-    scaled = attention_weights(wide_q[None, None] / np.sqrt(C), wide_k[None, None], T=200)
+    plain = attention_weights(wide_q[None, None] * np.sqrt(C), wide_k[None, None])
+    scaled = attention_weights(wide_q[None, None], wide_k[None, None])
     print(f"C = {C:3}: largest share {plain.max(-1).mean():.2f} without the root", end=", ")
     print(f"{scaled.max(-1).mean():.2f} with it")
 
@@ -87,7 +87,7 @@ for C in (4, 64, 512):
 # is 0. Everything else stays as it was, and every row still sums to one.
 
 # %%
-causal = attention_weights(q[None, None] / np.sqrt(3), k[None, None], T=4, causal=True)[0, 0]
+causal = attention_weights(q[None, None], k[None, None], causal=True)[0, 0]
 hidden = np.where(np.tri(4, dtype=bool), scores, -np.inf)
 attention_strip(
     [("scores, causal", hidden), ("softmax", causal), ("v", v), ("output", causal @ v)],

@@ -34,6 +34,7 @@ def comparable(text):
 def test_every_session_of_the_page_says_what_is_written_there(stepping):
     assert len(stepping["sessions"](PAGE)) == PAGE.count("```console") == 7
     assert comparable(stepping["written"](PAGE)) == comparable(PAGE)
+    assert "*** " not in PAGE  # what pdb puts before an error
 
 
 def test_a_page_that_is_out_of_date_is_seen_and_mended(stepping):

@@ -146,7 +146,7 @@ def training_sample(
             nothing is left to learn.
     """
     check_pictures(conversation)
-    ids, learnt = _laid_out(conversation.turns, template, encode, image_token, image_tokens)
+    ids, learnt = laid_out(conversation.turns, template, encode, image_token, image_tokens)
     if image_token in ids[most:]:
         raise InputError(f"{conversation.where}: a picture lies beyond the {most} tokens kept")
     if not any(learnt):
@@ -170,7 +170,7 @@ def question_ids(
     """
     if not turns or turns[-1].role != USER:
         raise ValueError("there is no question to be answered")
-    return np.array(_laid_out(turns, template, encode, image_token, image_tokens)[0])
+    return np.array(laid_out(turns, template, encode, image_token, image_tokens)[0])
 
 
 def padded(samples: Sequence[Sample], pad: int) -> tuple[np.ndarray, np.ndarray]:
@@ -191,7 +191,7 @@ def next_token_labels(ids: np.ndarray, learnt: np.ndarray, ignore: int) -> np.nd
     return labels
 
 
-def _laid_out(
+def laid_out(
     turns: Sequence[Turn], template: Template, encode: Encode, image_token: int, image_tokens: int
 ) -> tuple[list[int], list[bool]]:
     """All ids and marks; after a user's last turn, up to where its answer would begin."""

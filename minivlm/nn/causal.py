@@ -102,15 +102,11 @@ class CausalAttention(Module):
 
     def weights(self, x: Tensor, angles: tuple[Array, Array], mask: Array | None = None) -> Array:
         """Where each position of x looks, for pictures: (B, H, T, T), rows sum to 1."""
-        B, T, _ = x.shape
         with no_grad():
             q = rotary(_split(self.q(x), self.heads), *angles)
             k = rotary(_split(self.k(x), self.key_heads), *angles)
-        C = q.shape[-1]
-        scaled = (q.data * C**-0.5).reshape(B, self.key_heads, -1, C)  # heads by their keys
         allowed = None if mask is None else mask[:, None, None]
-        P = attention_weights(scaled, k.data, T, allowed, causal=True)
-        return P.reshape(B, self.heads, T, T)
+        return attention_weights(q.data, k.data, allowed, causal=True)
 
 
 def _split(x: Tensor, heads: int) -> Tensor:

@@ -1,7 +1,5 @@
 """Multi-head attention: heads are split and merged here, and nowhere else."""
 
-import math
-
 import numpy as np
 
 from minivlm.nn.layers import Linear
@@ -59,8 +57,7 @@ class MultiHead(Module):
         """Where each query of x looks, for pictures: (B, H, T, T), rows sum to 1; no gradient."""
         with no_grad():
             q, k = self.split(self.q(x)), self.split(self.k(x))
-        scaled = q.data * (1 / math.sqrt(q.shape[-1]))
-        return attention_weights(scaled, k.data, x.shape[1], mask, self.causal)
+        return attention_weights(q.data, k.data, mask, self.causal)
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, H, T, C): each head gets its share of the channels."""

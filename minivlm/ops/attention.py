@@ -56,49 +56,34 @@ def attend(
     Q: Array, K: Array, V: Array, mask: Array | None = None, causal: bool = False
 ) -> tuple[Array, Vjp]:
     """Attention on arrays and its vjp, which gives dQ, dK and dV."""
-    B, H, T, C = Q.shape
-    G = K.shape[1]
-    R = H // G  # heads that share keys are, to the matrices, more queries of one head
-    Q = Q.reshape(B, G, R * T, C) * (1 / math.sqrt(C))  # (B, G, R·T, C)
-    P = attention_weights(Q, K, T, mask, causal)  # (B, G, R·T, S)
-
-    def attention_backward(dy: Array) -> tuple[Array, Array, Array]:
-        dy = dy.reshape(B, G, R * T, dy.shape[-1])
-        dV = P.mT @ dy  # y = P V
-        dP = dy @ V.mT
-        dS = dP  # P = softmax(S): in place, dS = P (dP − Σ dP P)
-        dS -= np.einsum("bgts,bgts->bgt", dP, P)[..., None]
-        dS *= P
-        dQ = dS @ K  # S = Q Kᵀ / √C
-        dQ *= 1 / math.sqrt(C)
-        dK = dS.mT @ Q
-        return dQ.reshape(B, H, T, C), dK, dV
-
-    return (P @ V).reshape(B, H, T, V.shape[-1]), attention_backward
+    B, H, T, _ = Q.shape
+    G, S = K.shape[1:3]
+    P = attention_weights(Q, K, mask, causal)  # (B, H, T, S)
+    y = P.reshape(B, G, H // G * T, S) @ V  # one product for the heads that share values
+    return y.reshape(B, H, T, V.shape[-1]), lambda dy: attention_backward(dy, P, Q, K, V)
 
 
-def attention_weights(
-    Q: Array, K: Array, T: int, mask: Array | None = None, causal: bool = False
-) -> Array:
-    """Where each query looks: the softmax of its products with the keys.
+def attention_weights(Q: Array, K: Array, mask: Array | None = None, causal: bool = False) -> Array:
+    """Where each query looks: the softmax over the keys of q kᵀ / √C.
 
     Args:
-        Q: scaled queries (B, G, R·T, C), R heads of T queries for each key head.
-        K: keys (B, G, S, C).
-        T: the number of query positions.
-        mask: True where a query may look, broadcastable to (B, H, T, S).
-        causal: see `attention`.
+        Q: queries (B, H, T, C).
+        K: keys (B, G, S, C), where G divides H: R = H/G heads in a row share the keys of one.
+        mask: True where a query may look, broadcastable to (B, H, T, S); None means everywhere.
+        causal: no query looks ahead of itself, by `causal_mask`.
 
     Returns:
-        Weights (B, G, R·T, S); each row sums to 1, or to 0 where it may look nowhere.
+        Weights (B, H, T, S), at least 0; each row sums to 1, or to 0 where it may look nowhere.
     """
-    P = Q @ K.mT
-    B, G, rows, S = P.shape
-    scores = P.reshape(B, G * rows // max(T, 1), T, S)  # the same memory, seen head by head
+    B, H, T, C = Q.shape
+    G, S = K.shape[1:3]
+    R = H // G  # heads that share keys are, to the matrices, more queries of one head
+    P = (Q.reshape(B, G, R * T, C) * (1 / math.sqrt(C))) @ K.mT  # (B, G, R·T, S)
+    P = P.reshape(B, H, T, S)
     if causal:
-        scores += np.where(np.tri(T, S, S - T, dtype=bool, like=P), 0.0, -math.inf).astype(P.dtype)
+        P += np.where(causal_mask(T, S, like=P), 0.0, -math.inf).astype(P.dtype)
     if mask is not None:
-        scores += np.where(mask, 0.0, -math.inf).astype(P.dtype)
+        P += np.where(mask, 0.0, -math.inf).astype(P.dtype)
     top = P.max(-1, keepdims=True)
     if causal or mask is not None:
         top = np.maximum(top, np.finfo(P.dtype).min)  # a row of −∞ only: −∞ − (−∞) would be NaN
@@ -106,3 +91,51 @@ def attention_weights(
     np.exp(P, out=P)
     P /= np.maximum(P.sum(-1, keepdims=True), 1)  # ≥ 1 already, unless the row looks nowhere
     return P
+
+
+def attention_backward(
+    dy: Array, P: Array, Q: Array, K: Array, V: Array
+) -> tuple[Array, Array, Array]:
+    """The gradients of attention, from the weights that the way forward kept.
+
+    Args:
+        dy: dL/dy (B, H, T, C).
+        P: weights (B, H, T, S), from `attention_weights`.
+        Q: queries (B, H, T, C).
+        K: keys (B, G, S, C), where R = H/G heads in a row share the keys of one.
+        V: values (B, G, S, C).
+
+    Returns:
+        dQ (B, H, T, C), dK (B, G, S, C) and dV (B, G, S, C); dK and dV are sums over the heads
+        that share them.
+    """
+    B, H, T, S = P.shape
+    G, C = K.shape[1], K.shape[3]
+    rows = H // G * T  # R·T, the queries that look at one key head
+    dy = dy.reshape(B, G, rows, V.shape[-1])
+    P = P.reshape(B, G, rows, S)
+    dV = P.mT @ dy  # y = P V
+    dP = dy @ V.mT
+    dS = dP  # P = softmax(S): in place, dS = P (dP − Σ dP P)
+    dS -= np.einsum("bgts,bgts->bgt", dP, P)[..., None]
+    dS *= P
+    dQ = dS @ K  # S = Q Kᵀ / √C
+    dQ *= 1 / math.sqrt(C)
+    dK = dS.mT @ Q.reshape(B, G, rows, C)
+    dK *= 1 / math.sqrt(C)
+    return dQ.reshape(Q.shape), dK, dV
+
+
+def causal_mask(T: int, S: int, like: Array) -> Array:
+    """True where a query may look without seeing what comes after it.
+
+    Args:
+        T: the number of queries.
+        S: the number of keys. The last query stands at the last key: with T < S, as when a text
+            is continued, the first query already sees S − T + 1 keys.
+        like: an array on whose device the mask is to be.
+
+    Returns:
+        Booleans (T, S).
+    """
+    return np.tri(T, S, S - T, dtype=bool, like=like)
