@@ -87,7 +87,7 @@ for C in (4, 64, 512):
 # is 0. Everything else stays as it was, and every row still sums to one.
 
 # %%
-causal = attention_weights(q[None, None], k[None, None], causal=True)[0, 0]
+causal = attention_weights(q[None, None], k[None, None], np.tri(4, dtype=bool))[0, 0]
 hidden = np.where(np.tri(4, dtype=bool), scores, -np.inf)
 attention_strip(
     [("scores, causal", hidden), ("softmax", causal), ("v", v), ("output", causal @ v)],

@@ -10,7 +10,7 @@ import numpy as np
 
 from minivlm.nn.layers import Linear
 from minivlm.nn.module import Module
-from minivlm.ops.attention import attention, attention_weights
+from minivlm.ops.attention import attention, attention_weights, visible
 from minivlm.ops.rotary import rotary
 from minivlm.tensor import Array, Tensor, no_grad
 
@@ -106,7 +106,8 @@ class CausalAttention(Module):
             q = rotary(_split(self.q(x), self.heads), *angles)
             k = rotary(_split(self.k(x), self.key_heads), *angles)
         allowed = None if mask is None else mask[:, None, None]
-        return attention_weights(q.data, k.data, allowed, causal=True)
+        T = x.shape[1]
+        return attention_weights(q.data, k.data, visible(allowed, True, T, T, like=q.data))
 
 
 def _split(x: Tensor, heads: int) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 
 from minivlm.nn.layers import Linear
 from minivlm.nn.module import Module
-from minivlm.ops.attention import attention, attention_weights
+from minivlm.ops.attention import attention, attention_weights, visible
 from minivlm.tensor import Array, Tensor, no_grad
 
 
@@ -57,7 +57,8 @@ class MultiHead(Module):
         """Where each query of x looks, for pictures: (B, H, T, T), rows sum to 1; no gradient."""
         with no_grad():
             q, k = self.split(self.q(x)), self.split(self.k(x))
-        return attention_weights(q.data, k.data, mask, self.causal)
+        T = x.shape[1]
+        return attention_weights(q.data, k.data, visible(mask, self.causal, T, T, like=q.data))
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, H, T, C): each head gets its share of the channels."""

@@ -58,19 +58,18 @@ def attend(
     """Attention on arrays and its vjp, which gives dQ, dK and dV."""
     B, H, T, _ = Q.shape
     G, S = K.shape[1:3]
-    P = attention_weights(Q, K, mask, causal)  # (B, H, T, S)
+    P = attention_weights(Q, K, visible(mask, causal, T, S, like=Q))  # (B, H, T, S)
     y = P.reshape(B, G, H // G * T, S) @ V  # one product for the heads that share values
     return y.reshape(B, H, T, V.shape[-1]), lambda dy: attention_backward(dy, P, Q, K, V)
 
 
-def attention_weights(Q: Array, K: Array, mask: Array | None = None, causal: bool = False) -> Array:
+def attention_weights(Q: Array, K: Array, mask: Array | None = None) -> Array:
     """Where each query looks: the softmax over the keys of q kᵀ / √C.
 
     Args:
         Q: queries (B, H, T, C).
         K: keys (B, G, S, C), where G divides H: R = H/G heads in a row share the keys of one.
         mask: True where a query may look, broadcastable to (B, H, T, S); None means everywhere.
-        causal: no query looks ahead of itself, by `causal_mask`.
 
     Returns:
         Weights (B, H, T, S), at least 0; each row sums to 1, or to 0 where it may look nowhere.
@@ -80,12 +79,10 @@ def attention_weights(Q: Array, K: Array, mask: Array | None = None, causal: boo
     R = H // G  # heads that share keys are, to the matrices, more queries of one head
     P = (Q.reshape(B, G, R * T, C) * (1 / math.sqrt(C))) @ K.mT  # (B, G, R·T, S)
     P = P.reshape(B, H, T, S)
-    if causal:
-        P += np.where(causal_mask(T, S, like=P), 0.0, -math.inf).astype(P.dtype)
     if mask is not None:
         P += np.where(mask, 0.0, -math.inf).astype(P.dtype)
     top = P.max(-1, keepdims=True)
-    if causal or mask is not None:
+    if mask is not None:
         top = np.maximum(top, np.finfo(P.dtype).min)  # a row of −∞ only: −∞ − (−∞) would be NaN
     P -= top
     np.exp(P, out=P)
@@ -124,6 +121,14 @@ def attention_backward(
     dK = dS.mT @ Q.reshape(B, G, rows, C)
     dK *= 1 / math.sqrt(C)
     return dQ.reshape(Q.shape), dK, dV
+
+
+def visible(mask: Array | None, causal: bool, T: int, S: int, like: Array) -> Array | None:
+    """The mask and causality in one: True where a query may look; None means everywhere."""
+    if not causal:
+        return mask
+    back = causal_mask(T, S, like)
+    return back if mask is None else mask & back
 
 
 def causal_mask(T: int, S: int, like: Array) -> Array:

@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from minivlm.viz.style import FONT, GRAY, SEQUENTIAL, new_figure, wrapped
 
 PANEL = 1.9  # inches, side of a panel
-IN_A_ROW = 6
+IN_A_ROW = 5
 OVERLAY = 0.5  # opacity of the colours of attention
 
 

@@ -63,7 +63,7 @@ def change_bars(stages: Mapping[str, Mapping[str, float]]) -> Figure:
         axes.set_xlim(0, 1.35 * longest)
         axes.set_xticks([])
         axes.set_title(stage, fontsize=FONT)
-        axes.set_xlabel("change", fontsize=FONT - 1)
+        axes.set_xlabel("‖change‖ / ‖before‖", fontsize=FONT - 1)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(places, parts, fontsize=FONT - 1)
     panels[0].invert_yaxis()

@@ -103,11 +103,15 @@ def read_counts(events: Iterable[Event], shape: Index) -> np.ndarray:
     return counts
 
 
-def heat_maps(parts: Sequence[tuple[str, np.ndarray]]) -> Figure:
+def heat_maps(
+    parts: Sequence[tuple[str, np.ndarray]], row: str = "row", column: str = "column"
+) -> Figure:
     """Counts of reads side by side, one scale for all, each number in its cell.
 
     Args:
         parts: a title and counts for each map; one or two axes, where more are 1.
+        row: what a row is.
+        column: what a column is.
 
     Raises:
         ValueError: there is no map.
@@ -124,11 +128,13 @@ def heat_maps(parts: Sequence[tuple[str, np.ndarray]]) -> Figure:
     panels = figure.subplots(1, len(grids), squeeze=False, gridspec_kw=ratios)[0]
     for axes, (title, _), grid in zip(panels, parts, grids, strict=True):
         axes.imshow(grid, cmap=SEQUENTIAL, vmin=0, vmax=top)
-        for (row, column), count in np.ndenumerate(grid):
+        for (y, x), count in np.ndenumerate(grid):
             ink = "white" if count < 0.55 * top else "black"
-            axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=ink)
+            axes.text(x, y, str(count), ha="center", va="center", fontsize=8, color=ink)
         axes.set_title(title, fontsize=FONT)
+        axes.set_xlabel(column, fontsize=FONT - 1)
         axes.set_xticks(range(grid.shape[1]))
         axes.set_yticks(range(len(grid)) if len(grid) > 1 else [])
         axes.tick_params(length=0, labelsize=FONT - 3)
+    panels[0].set_ylabel(row if len(grids[0]) > 1 else "", fontsize=FONT - 1)
     return figure

@@ -35,7 +35,7 @@ def score_bars(scores: Sequence[Score]) -> Figure:
     for place, score in enumerate(scores):
         axes.plot([score.chance] * 2, [place - 0.42, place + 0.42], color="black", linewidth=2)
         axes.text(1.02, place, f"{score.value:.0%}", va="center", fontsize=FONT - 1)
-    axes.plot([], [], color="black", linewidth=2, label="guessing")
+    axes.plot([], [], "|", color="black", markersize=12, markeredgewidth=2, label="guessing")
     axes.set_yticks(places, [score.name.strip() for score in scores], fontsize=FONT - 1)
     axes.invert_yaxis()  # the first on top
     axes.set(xlim=(0, 1.1), xlabel="share that is right")
