@@ -1,0 +1,1 @@
+"""The course: exercises that run inside the real library, and name a student's mistake."""

@@ -1,0 +1,184 @@
+"""One exercise, checked: pass, or the first thing that is wrong and the mistake's name.
+
+The student's code runs in another process. Here are the expected results, from the library as it
+is; and if they differ, those of every known mistake, to see whether one gives what the student got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minivlm.course import overlay
+from minivlm.course.ask import Asked
+from minivlm.course.compare import Difference, Failed, Result, described, difference
+from minivlm.course.folder import Folder
+from minivlm.course.record import Case, Change, Exercise
+from minivlm.course.source import Target, edited, function_source
+from minivlm.course.worker import run_case
+
+SEED = 20261125  # of the cases that everyone sees; a grader takes others
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a check.
+
+    Attributes:
+        exercise: what was checked.
+        case: the first case that is wrong; None where all are right.
+        difference: what is wrong with it.
+        got: the student's result of that case.
+        expected: the library's.
+        mistake: the known mistake that gives the same results.
+        printed: what the student's code wrote.
+        cases: how many there are.
+    """
+
+    exercise: Exercise
+    case: Case | None = None
+    difference: Difference | None = None
+    got: Result | None = None
+    expected: Result | None = None
+    mistake: Change | None = None
+    printed: str = ""
+    cases: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Every case is right."""
+        return self.case is None
+
+    @property
+    def unwritten(self) -> bool:
+        """The file is as it was handed out."""
+        return isinstance(self.got, Failed) and self.got.kind == "NotWritten"
+
+
+def check(folder: Folder, exercise: Exercise, *, pdb: bool = False) -> Verdict:
+    """Check the student's file, with all else that has passed in the library."""
+    others = {
+        folder.file(other): other.targets
+        for other in folder.solved()
+        if other.id != exercise.id and not folder.variant(other) and not other.kernel
+    }
+    asked = Asked(exercise, folder.file(exercise), seed=SEED, others=others, pdb=pdb)
+    return verdict(exercise, asked, seed=SEED, variant=folder.variant(exercise))
+
+
+def grade(exercise: Exercise, file: Path, *, seed: int, variant: Change | None) -> Verdict:
+    """Check an unfriendly file, with nothing else of the student's in the library."""
+    return verdict(exercise, Asked(exercise, file, seed=seed, graded=True), seed, variant)
+
+
+def verdict(exercise: Exercise, asked: Asked, seed: int, variant: Change | None) -> Verdict:
+    """Compare what a worker computes with what is right."""
+    try:
+        cases = cases_of(exercise, seed)
+        expected = results(exercise, cases, variant)
+    except BaseException:
+        asked.stop()
+        raise
+    answer = asked.answer(len(cases))
+    return judged(exercise, cases, answer.results, expected, variant, answer.printed)
+
+
+def judged(
+    exercise: Exercise,
+    cases: list[Case],
+    got: list[Result],
+    expected: list[Result],
+    variant: Change | None = None,
+    printed: str = "",
+) -> Verdict:
+    """The verdict on results."""
+    for case, mine, right in zip(cases, got, expected, strict=True):
+        found = difference(mine, right, exercise.tolerance)
+        if found is not None:
+            mistake = named(exercise, cases, got, variant)
+            return Verdict(exercise, case, found, mine, right, mistake, printed, len(cases))
+    return Verdict(exercise, printed=printed, cases=len(cases))
+
+
+def cases_of(exercise: Exercise, seed: int) -> list[Case]:
+    """The inputs."""
+    return list(exercise.driver().cases(np.random.default_rng(seed)))
+
+
+def results(exercise: Exercise, cases: list[Case], change: Change | None) -> list[Result]:
+    """What the library gives in each case, with that change made to it."""
+    driver = exercise.driver()
+    with overlay.replaced(changed(exercise, change) if change else {}):
+        return [_result(driver, case) for case in cases]
+
+
+def named(
+    exercise: Exercise, cases: list[Case], got: list[Result], variant: Change | None = None
+) -> Change | None:
+    """The known mistake that gives these results in every case, if one does."""
+    for mistake in exercise.mistakes:
+        if _gives(exercise, mistake, cases, got):
+            return mistake
+    if variant is not None and not _wrong(results(exercise, cases, None), got, exercise):
+        return Change(
+            "the library's own",
+            f"This is what the library does. You are asked for a variant: {variant.says}",
+            (),
+        )
+    return None
+
+
+def _gives(exercise: Exercise, mistake: Change, cases: list[Case], got: list[Result]) -> bool:
+    driver = exercise.driver()
+    with overlay.replaced(changed(exercise, mistake)):
+        return all(
+            difference(mine, _result(driver, case), exercise.tolerance) is None
+            for case, mine in zip(cases, got, strict=True)
+        )
+
+
+def _wrong(one: list[Result], other: list[Result], exercise: Exercise) -> bool:
+    pairs = zip(one, other, strict=True)
+    return any(difference(mine, right, exercise.tolerance) for mine, right in pairs)
+
+
+def changed(exercise: Exercise, change: Change) -> dict[Target, overlay.Callable]:
+    """The targets' functions with a change made to their sources."""
+    targets = [Target.parse(text) for text in exercise.targets]
+    functions = {}
+    for target, source in zip(targets, _sources(targets, change), strict=True):
+        functions[target] = overlay.from_source(target, source, f"<{change.name}>")
+    return functions
+
+
+def _sources(targets: list[Target], change: Change) -> Iterator[str]:
+    """The targets' sources, edited: an edit is meant for the one source that has its words."""
+    mark = "\n# ---- the next target ----\n"
+    together = mark.join(map(function_source, targets))
+    yield from edited(together, change.edits).split(mark)
+
+
+def _result(driver: object, case: Case) -> Result:
+    try:
+        return run_case(driver, case)
+    except Exception as error:
+        return Failed(type(error).__name__, str(error))
+
+
+def summary(found: Verdict) -> str:
+    """The call and what is wrong, without what to do next."""
+    exercise = found.exercise
+    head = f"{exercise.id} {exercise.name}"
+    if found.passed:
+        return f"{head}  PASS  {found.cases} cases"
+    if found.unwritten:
+        return f"{head}  not written yet: its body is still `raise NotImplementedError`"
+    assert found.case is not None
+    assert found.difference is not None
+    lines = [f"{head}  FAIL  {described(found.case)}", f"  {found.difference.says}"]
+    if found.mistake is not None:
+        lines.append(f"  {found.mistake.says}")
+    return "\n".join(lines)

@@ -1,0 +1,153 @@
+"""The process in which a student's code runs: it computes, and another process compares.
+
+    python -m minivlm.course.worker < job.json
+
+The library's own body of what is being checked is not in this process; nor are expected results.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import os
+import sys
+import traceback
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minivlm.course import guard, overlay
+from minivlm.course.compare import Failed, Result, save
+from minivlm.course.record import Case, Outputs
+from minivlm.course.source import Target
+
+DRIVERS = "minivlm.course.exercises."
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is to do.
+
+    Attributes:
+        stem: of the exercise, such as "e10_attention".
+        targets: what it replaces.
+        file: the student's.
+        others: files of other exercises that are the student's, with their targets.
+        seed: of the cases.
+        results: the file to write.
+        graded: True where the file may be unfriendly: no files, no network, no processes, and of
+            the student's functions only this one.
+        pdb: stop in the student's function, at a terminal.
+        seconds: of CPU.
+        megabytes: that the process may grow by.
+    """
+
+    stem: str
+    targets: list[str]
+    file: str
+    others: dict[str, list[str]]
+    seed: int
+    results: str
+    graded: bool = False
+    pdb: bool = False
+    seconds: int = 20
+    megabytes: int = 400
+
+    def text(self) -> str:
+        """As it is sent to the worker."""
+        return json.dumps(asdict(self))
+
+
+def main() -> None:
+    """Read a job, do it, write the results."""
+    job = Job(**json.loads(sys.stdin.readline()))
+    if job.pdb:
+        sys.stdin = open(os.devnull if os.name == "nt" else "/dev/tty")  # noqa: SIM115
+    else:
+        guard.limit(job.seconds, job.megabytes)
+    warnings.simplefilter("ignore")
+    save(Path(job.results), work(job))
+
+
+def work(job: Job) -> list[Result]:
+    """The results of all cases, with the student's functions in the library."""
+    targets = [Target.parse(text) for text in job.targets]
+    with overlay.without(targets):
+        driver = importlib.import_module(DRIVERS + job.stem)
+        for target in targets:
+            importlib.import_module(target.module)
+    for file, names in job.others.items():
+        _install(Path(file), [Target.parse(name) for name in names])
+    cases = list(driver.cases(np.random.default_rng(job.seed)))
+    if job.graded:
+        guard.import_what_solutions_use()
+        guard.forbid(allowed=(Path(job.file), Path(job.results)))
+    try:
+        module = _install(Path(job.file), targets)
+        if job.pdb:
+            _stop_in(module, targets)
+    except BaseException as error:  # SystemExit and pytest's Skipped, too: none passes
+        return [_failed(error, job.file)] * len(cases)
+    return [_one(driver, case, job.file) for case in cases]
+
+
+def run_case(driver: Any, case: Case) -> Outputs:
+    """The outputs of one case; an input that came back changed is an output, too."""
+    given = copy.deepcopy(case)
+    with np.errstate(all="ignore"):
+        outputs = {name: np.asarray(value) for name, value in driver.run(given).items()}
+    for name, before in case.items():
+        if isinstance(before, np.ndarray) and not np.array_equal(before, given[name], True):
+            raise ValueError(f"it changes its input {name}, which belongs to the caller")
+    return outputs
+
+
+def _one(driver: Any, case: Case, file: str) -> Result:
+    try:
+        return run_case(driver, case)
+    except BaseException as error:
+        return _failed(error, file)
+
+
+def _install(file: Path, targets: list[Target]) -> ModuleType:
+    module = overlay.load_student(file)
+    for target, function in overlay.student_functions(module, targets).items():
+        overlay.replace(target, function)
+    return module
+
+
+def _failed(error: BaseException, file: str) -> Failed:
+    """The exception, with the innermost line of the student's that it passed."""
+    place, innermost = "", ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        innermost = frame.f_code.co_filename
+        if innermost == file:
+            place = f"line {line}"
+    if isinstance(error, SyntaxError) and error.filename == file:
+        place = f"line {error.lineno}"
+    if isinstance(error, NotImplementedError):
+        return Failed("NotWritten" if innermost == file else "LibrarysOwn", "", place)
+    return Failed(type(error).__name__, str(error) or "without a message", place)
+
+
+def _stop_in(module: ModuleType, targets: list[Target]) -> None:
+    """A debugger that stops at the first line of the student's function."""
+    import pdb
+
+    debugger = pdb.Pdb(nosigint=True)
+    for target in targets:
+        owner = vars(sys.modules[target.module])[target.owner] if target.owner else module
+        code = getattr(vars(owner)[target.name], "__code__", None)
+        if code is not None:
+            debugger.set_break(code.co_filename, code.co_firstlineno + 1, funcname=target.name)
+    debugger.reset()
+    sys.settrace(debugger.trace_dispatch)
+
+
+if __name__ == "__main__":
+    main()
