@@ -18,6 +18,8 @@ from minivlm.course.record import Exercise
 from minivlm.course.worker import Job
 
 WALL = 3.0  # seconds of a clock for one second of CPU, on a busy machine
+MEGABYTES = 400
+KERNEL_MEGABYTES = 800  # of which Numba's compiler takes 330
 TAIL = 2000  # characters of what a student's code printed
 
 
@@ -45,7 +47,7 @@ class Asked:
         seed: int,
         others: dict[Path, tuple[str, ...]] | None = None,
         graded: bool = False,
-        pdb: bool = False,
+        pdb: int | None = None,
         seconds: int = 20,
     ):
         """Start it.
@@ -56,13 +58,17 @@ class Asked:
             seed: of the cases.
             others: files of other exercises to put into the library, with their targets.
             graded: the file may be unfriendly.
-            pdb: it stops in the student's function, at this terminal.
+            pdb: the number of a case: it stops in the student's function, at this terminal.
             seconds: of CPU.
         """
         self.room = tempfile.TemporaryDirectory(prefix="minivlm-course-")
         self.results = Path(self.room.name) / "results.npz"
         self.said = Path(self.room.name) / "said.txt"
-        self.seconds = None if pdb else seconds
+        stepped = pdb is not None
+        most = KERNEL_MEGABYTES if exercise.kernel else MEGABYTES
+        asked = os.environ.get("MINIVLM_DEVICE", "cpu") if exercise.kernel else "cpu"
+        device = "cpu" if graded else asked  # a driver of a GPU does what a graded file may not
+        self.seconds = None if stepped else seconds
         job = Job(
             stem=exercise.stem,
             targets=list(exercise.targets),
@@ -73,15 +79,17 @@ class Asked:
             graded=graded,
             pdb=pdb,
             seconds=seconds,
+            megabytes=most if device == "cpu" else 0,
+            device=device,
         )
         with open(self.said, "wb") as said:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "minivlm.course.worker"],
                 stdin=subprocess.PIPE,
-                stdout=None if pdb else said,
-                stderr=None if pdb else said,
+                stdout=None if stepped else said,
+                stderr=None if stepped else said,
                 env=_environment(),
-                start_new_session=not pdb,
+                start_new_session=not stepped,
                 text=True,
                 encoding="utf-8",
             )

@@ -6,6 +6,7 @@ is; and if they differ, those of every known mistake, to see whether one gives w
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Verdict:
         expected: the library's.
         mistake: the known mistake that gives the same results.
         printed: what the student's code wrote.
+        number: of the case, from 0.
         cases: how many there are.
     """
 
@@ -45,6 +47,7 @@ class Verdict:
     expected: Result | None = None
     mistake: Change | None = None
     printed: str = ""
+    number: int = 0
     cases: int = 0
 
     @property
@@ -58,15 +61,33 @@ class Verdict:
         return isinstance(self.got, Failed) and self.got.kind == "NotWritten"
 
 
-def check(folder: Folder, exercise: Exercise, *, pdb: bool = False) -> Verdict:
+def check(folder: Folder, exercise: Exercise) -> Verdict:
     """Check the student's file, with all else that has passed in the library."""
-    others = {
+    file, others = folder.file(exercise), others_of(folder, exercise)
+    asked = Asked(exercise, file, seed=SEED, others=others)
+    return verdict(exercise, asked, seed=SEED, variant=folder.variant(exercise))
+
+
+def step(folder: Folder, exercise: Exercise, case: int) -> None:
+    """Walk through the student's function in a debugger, at this terminal."""
+    file, others = folder.file(exercise), others_of(folder, exercise)
+    asked = Asked(exercise, file, seed=SEED, others=others, pdb=case)
+    try:
+        asked.process.wait()
+    finally:
+        asked.stop()
+
+
+def others_of(folder: Folder, exercise: Exercise) -> dict[Path, tuple[str, ...]]:
+    """The files of other exercises that are in the library during a check, with their targets.
+
+    A kernel is not: only kernels would use it. Nor is a variant: the library counts on its own.
+    """
+    return {
         folder.file(other): other.targets
         for other in folder.solved()
         if other.id != exercise.id and not folder.variant(other) and not other.kernel
     }
-    asked = Asked(exercise, folder.file(exercise), seed=SEED, others=others, pdb=pdb)
-    return verdict(exercise, asked, seed=SEED, variant=folder.variant(exercise))
 
 
 def grade(exercise: Exercise, file: Path, *, seed: int, variant: Change | None) -> Verdict:
@@ -95,11 +116,13 @@ def judged(
     printed: str = "",
 ) -> Verdict:
     """The verdict on results."""
-    for case, mine, right in zip(cases, got, expected, strict=True):
+    for number, (mine, right) in enumerate(zip(got, expected, strict=True)):
         found = difference(mine, right, exercise.tolerance)
         if found is not None:
             mistake = named(exercise, cases, got, variant)
-            return Verdict(exercise, case, found, mine, right, mistake, printed, len(cases))
+            return Verdict(
+                exercise, cases[number], found, mine, right, mistake, printed, number, len(cases)
+            )
     return Verdict(exercise, printed=printed, cases=len(cases))
 
 
@@ -151,6 +174,10 @@ def changed(exercise: Exercise, change: Change) -> dict[Target, overlay.Callable
     functions = {}
     for target, source in zip(targets, _sources(targets, change), strict=True):
         functions[target] = overlay.from_source(target, source, f"<{change.name}>")
+    by_name = {target.name: new for target, new in functions.items() if target.owner is None}
+    for new in functions.values():  # as in a student's file, they know each other
+        names = getattr(new, "__globals__", {})
+        names.update({name: other for name, other in by_name.items() if name in names})
     return functions
 
 
@@ -168,8 +195,13 @@ def _result(driver: object, case: Case) -> Result:
         return Failed(type(error).__name__, str(error))
 
 
-def summary(found: Verdict) -> str:
-    """The call and what is wrong, without what to do next."""
+def summary(found: Verdict, hidden: bool = False) -> str:
+    """The call and what is wrong, without what to do next.
+
+    Args:
+        found: the verdict.
+        hidden: leave out the inputs and the numbers expected.
+    """
     exercise = found.exercise
     head = f"{exercise.id} {exercise.name}"
     if found.passed:
@@ -178,7 +210,11 @@ def summary(found: Verdict) -> str:
         return f"{head}  not written yet: its body is still `raise NotImplementedError`"
     assert found.case is not None
     assert found.difference is not None
-    lines = [f"{head}  FAIL  {described(found.case)}", f"  {found.difference.says}"]
+    if hidden:
+        lines = [f"{head}  FAIL", f"  {found.difference.brief}"]
+    else:
+        lines = [f"{head}  FAIL  {described(found.case)}", f"  {found.difference.says}"]
     if found.mistake is not None:
-        lines.append(f"  {found.mistake.says}")
+        says = textwrap.fill(" ".join(found.mistake.says.split()), 98)
+        lines.append(textwrap.indent(says, "  "))
     return "\n".join(lines)

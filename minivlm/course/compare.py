@@ -46,10 +46,12 @@ class Difference:
 
     Attributes:
         says: one sentence with the first wrong index, what was got and expected, and the errors.
+        brief: the same without numbers that were expected, for who must not know them.
         output: the name of the array that differs, or empty.
     """
 
     says: str
+    brief: str
     output: str = ""
 
 
@@ -61,41 +63,53 @@ def difference(got: Result, expected: Result, tolerance: float) -> Difference | 
         expected: what the library gives.
         tolerance: of float64, relative to the largest expected number; float32 has `FLOAT32` more.
     """
-    if isinstance(got, Failed) or isinstance(expected, Failed):
-        if isinstance(got, Failed) and isinstance(expected, Failed) and got.kind == expected.kind:
-            return None
-        if isinstance(got, Failed):
-            return Difference(_how(got))
-        return Difference(f"it should raise {expected.kind} ({expected.message}), and does not")
+    if isinstance(got, Failed):
+        same = isinstance(expected, Failed) and got.kind == expected.kind
+        return None if same else Difference(_how(got), _how(got))
+    if isinstance(expected, Failed):
+        says = f"it should raise {expected.kind}, and does not"
+        return Difference(f"{says} ({expected.message})", says)
     for name, right in expected.items():
         if name not in got:
-            return Difference(f"{name} is missing", name)
-        if says := _differs(name, got[name], right, tolerance):
-            return Difference(says, name)
+            return Difference(f"{name} is missing", f"{name} is missing", name)
+        if found := _differs(name, got[name], right, tolerance):
+            return found
     return None
 
 
 def _how(failed: Failed) -> str:
     """In what way a case came to no result."""
     if failed.kind == "LibrarysOwn":
-        return (
-            f"it calls the library's own, whose body is gone while yours is tested ({failed.place})"
-        )
+        where = f" ({failed.place})" if failed.place else ""
+        return f"it calls the library's own, whose body is gone while yours is tested{where}"
     if failed.kind in OUTSIDE:
         return failed.message
     return f"it raises {failed}"
 
 
-def _differs(name: str, got: np.ndarray, right: np.ndarray, tolerance: float) -> str | None:
-    if got.shape != right.shape:
-        return f"{name} has shape {got.shape}, expected {right.shape}"
-    if got.dtype != right.dtype:
-        return f"{name} is {got.dtype}, expected {right.dtype}"
+def _differs(name: str, got: np.ndarray, right: np.ndarray, tolerance: float) -> Difference | None:
+    for what, mine, theirs in (
+        ("has shape", got.shape, right.shape),
+        ("is of type", got.dtype, right.dtype),
+    ):
+        if mine != theirs:
+            says = f"{name} {what} {mine}"
+            return Difference(f"{says}, expected {theirs}", f"{says}, which is not right", name)
     if right.dtype.kind != "f":
         wrong = got != right
-        if not wrong.any():
-            return None
-        return _first(name, got, right, wrong) + f"    ({int(wrong.sum())} of {right.size} differ)"
+        errors = f"{int(wrong.sum())} of {right.size} differ"
+    else:
+        wrong, errors = _errors(got, right, tolerance)
+    if not wrong.any():
+        return None
+    at = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.ndim else ()
+    index = f"[{', '.join(map(str, at))}]" if at else ""
+    says = f"{name}{index} = {_number(got[at])}, expected {_number(right[at])}    ({errors})"
+    return Difference(says, f"{name} is wrong    ({errors})", name)
+
+
+def _errors(got: np.ndarray, right: np.ndarray, tolerance: float) -> tuple[np.ndarray, str]:
+    """Which elements are wrong, and by how much at most."""
     bound = tolerance * (FLOAT32 if right.dtype == np.float32 else 1)
     with np.errstate(all="ignore"):
         finite = np.abs(right[np.isfinite(right)])
@@ -103,22 +117,11 @@ def _differs(name: str, got: np.ndarray, right: np.ndarray, tolerance: float) ->
         same = (got == right) | (np.isnan(got) & np.isnan(right))
         error = np.where(same, 0.0, np.abs(got.astype(np.float64) - right))
         wrong = ~(error <= bound * max(largest, 1e-3))  # a NaN is wrong, too
-        if not wrong.any():
-            return None
-        worst = float(np.nanmax(np.where(np.isfinite(error), error, np.inf)))
-        relative = worst / largest if largest else math.inf
-    return (
-        _first(name, got, right, wrong)
-        + f"    (largest error {worst:.2g}, relative {relative:.2g}, bound {bound:.0e}, "
-        + f"{right.dtype})"
+        worst = float(np.where(np.isnan(error), np.inf, error).max(initial=0))
+    relative = worst / largest if largest else math.inf
+    return wrong, (
+        f"largest error {worst:.2g}, relative {relative:.2g}, bound {bound:.0e}, {right.dtype}"
     )
-
-
-def _first(name: str, got: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> str:
-    """The first wrong element."""
-    at = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.ndim else ()
-    index = f"[{', '.join(map(str, at))}]" if at else ""
-    return f"{name}{index} = {_number(got[at])}, expected {_number(right[at])}"
 
 
 def _number(value: Any) -> str:
@@ -147,7 +150,7 @@ def save(path: Path, results: list[Result]) -> None:
             arrays |= {f"{number}/{name}": array for name, array in result.items()}
     arrays["index"] = np.frombuffer(json.dumps(index).encode(), np.uint8)
     with open(path, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load(path: Path, cases: int) -> list[Result]:

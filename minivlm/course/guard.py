@@ -58,7 +58,7 @@ def limit(seconds: int, megabytes: int) -> None:
 
     Args:
         seconds: of CPU, in all.
-        megabytes: more memory than there is now; and half a gigabyte a file.
+        megabytes: more memory than there is now, 0 for any; and 64 of them a file.
     """
     try:
         import resource
@@ -67,7 +67,7 @@ def limit(seconds: int, megabytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 2**20, 64 * 2**20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
+    if sys.platform == "linux" and megabytes:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import linecache
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from minivlm.course.source import Target, file_of, function_source, without_bodies
+from minivlm.course.source import Target, function_source, without_bodies
 
 STUDENT = "course_"  # what a student's modules are called: course_e10_attention
 Undo = Callable[[], None]
@@ -58,15 +59,21 @@ def replaced(functions: dict[Target, Callable]) -> Iterator[None]:
 
 
 def from_source(target: Target, source: str, name: str) -> Callable:
-    """A function from a source such as `function_source` gives, among the names of its module."""
+    """A function from a source such as `function_source` gives, among the names of its module.
+
+    Its lines can be read, as the stepper reads those of a kernel, under a name of their own.
+    """
+    text = "from __future__ import annotations\n" + source
+    file = f"<{name.strip('<>')}: {target}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     namespace = dict(vars(importlib.import_module(target.module)))
-    exec(compile("from __future__ import annotations\n" + source, name, "exec"), namespace)
+    exec(compile(text, file, "exec"), namespace)
     return namespace[target.name]
 
 
 def reference(target: Target) -> Callable:
     """The library's own function, made anew from its source."""
-    return from_source(target, function_source(target), str(file_of(target.module)))
+    return from_source(target, function_source(target), "reference")
 
 
 def load_student(path: Path) -> ModuleType:

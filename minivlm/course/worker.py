@@ -42,9 +42,10 @@ class Job:
         results: the file to write.
         graded: True where the file may be unfriendly: no files, no network, no processes, and of
             the student's functions only this one.
-        pdb: stop in the student's function, at a terminal.
+        pdb: the number of the case to stop in, at a terminal; None for all cases and no stop.
         seconds: of CPU.
-        megabytes: that the process may grow by.
+        megabytes: that the process may grow by; 0 for any.
+        device: "cuda" to run kernels on a GPU, too.
     """
 
     stem: str
@@ -54,9 +55,10 @@ class Job:
     seed: int
     results: str
     graded: bool = False
-    pdb: bool = False
+    pdb: int | None = None
     seconds: int = 20
     megabytes: int = 400
+    device: str = "cpu"
 
     def text(self) -> str:
         """As it is sent to the worker."""
@@ -66,7 +68,7 @@ class Job:
 def main() -> None:
     """Read a job, do it, write the results."""
     job = Job(**json.loads(sys.stdin.readline()))
-    if job.pdb:
+    if job.pdb is not None:
         sys.stdin = open(os.devnull if os.name == "nt" else "/dev/tty")  # noqa: SIM115
     else:
         guard.limit(job.seconds, job.megabytes)
@@ -81,6 +83,8 @@ def work(job: Job) -> list[Result]:
         driver = importlib.import_module(DRIVERS + job.stem)
         for target in targets:
             importlib.import_module(target.module)
+    if job.device != "cpu":
+        importlib.import_module("minivlm.course.kernels").use(job.device)
     for file, names in job.others.items():
         _install(Path(file), [Target.parse(name) for name in names])
     cases = list(driver.cases(np.random.default_rng(job.seed)))
@@ -89,10 +93,10 @@ def work(job: Job) -> list[Result]:
         guard.forbid(allowed=(Path(job.file), Path(job.results)))
     try:
         module = _install(Path(job.file), targets)
-        if job.pdb:
-            _stop_in(module, targets)
     except BaseException as error:  # SystemExit and pytest's Skipped, too: none passes
         return [_failed(error, job.file)] * len(cases)
+    if job.pdb is not None:
+        return [_stepped(driver, cases[job.pdb], job.file, module, targets)]
     return [_one(driver, case, job.file) for case in cases]
 
 
@@ -100,11 +104,18 @@ def run_case(driver: Any, case: Case) -> Outputs:
     """The outputs of one case; an input that came back changed is an output, too."""
     given = copy.deepcopy(case)
     with np.errstate(all="ignore"):
-        outputs = {name: np.asarray(value) for name, value in driver.run(given).items()}
+        outputs = {name: _array(name, value) for name, value in driver.run(given).items()}
     for name, before in case.items():
         if isinstance(before, np.ndarray) and not np.array_equal(before, given[name], True):
             raise ValueError(f"it changes its input {name}, which belongs to the caller")
     return outputs
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise TypeError(f"{name} is {type(value).__name__}, not an array of numbers")
+    return array
 
 
 def _one(driver: Any, case: Case, file: str) -> Result:
@@ -135,18 +146,23 @@ def _failed(error: BaseException, file: str) -> Failed:
     return Failed(type(error).__name__, str(error) or "without a message", place)
 
 
-def _stop_in(module: ModuleType, targets: list[Target]) -> None:
-    """A debugger that stops at the first line of the student's function."""
+def _stepped(
+    driver: Any, case: Case, file: str, module: ModuleType, targets: list[Target]
+) -> Result:
+    """One case under a debugger, which stops at the first line of the student's function."""
     import pdb
 
-    debugger = pdb.Pdb(nosigint=True)
+    debugger = pdb.Pdb(nosigint=True, readrc=False)
+    debugger.rcLines.append("continue")  # past the caller's lines, up to the function
     for target in targets:
         owner = vars(sys.modules[target.module])[target.owner] if target.owner else module
-        code = getattr(vars(owner)[target.name], "__code__", None)
-        if code is not None:
-            debugger.set_break(code.co_filename, code.co_firstlineno + 1, funcname=target.name)
-    debugger.reset()
-    sys.settrace(debugger.trace_dispatch)
+        code = vars(owner)[target.name].__code__
+        debugger.set_break(code.co_filename, code.co_firstlineno, funcname=code.co_name)
+    try:
+        outputs = debugger.runcall(run_case, driver, case)
+        return outputs if outputs is not None else Failed("Ended", "the debugger was left")
+    except BaseException as error:
+        return _failed(error, file)
 
 
 if __name__ == "__main__":

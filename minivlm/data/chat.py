@@ -185,7 +185,16 @@ def padded(samples: Sequence[Sample], pad: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def next_token_labels(ids: np.ndarray, learnt: np.ndarray, ignore: int) -> np.ndarray:
-    """At each position the token that follows, or `ignore` where that is not learnt, (B, T)."""
+    """What is to be said at each position: the token that follows it, if that is learnt.
+
+    Args:
+        ids: tokens (B, T).
+        learnt: True where a token is to be predicted (B, T), from the position before it.
+        ignore: the label of positions that have nothing to learn, the last of each row included.
+
+    Returns:
+        Labels (B, T), of the dtype of ids.
+    """
     labels = np.full_like(ids, ignore)
     labels[:, :-1] = np.where(learnt[:, 1:], ids[:, 1:], ignore)
     return labels
@@ -194,7 +203,23 @@ def next_token_labels(ids: np.ndarray, learnt: np.ndarray, ignore: int) -> np.nd
 def laid_out(
     turns: Sequence[Turn], template: Template, encode: Encode, image_token: int, image_tokens: int
 ) -> tuple[list[int], list[bool]]:
-    """All ids and marks; after a user's last turn, up to where its answer would begin."""
+    """All ids of a conversation, and which of them are learnt.
+
+    First `template.start`. A user's turn stands between `before_user` and `before_answer`, an
+    assistant's is followed by `after_answer`. Learnt are the assistant's words and the
+    `after_answer` behind them, and nothing else; no picture is, whoever shows it. After a user's
+    last turn the ids end where its answer would begin.
+
+    Args:
+        turns: in order; each has `parts()`, the texts between its pictures, which may be empty.
+        template: pieces of text, and ids of special tokens, which are taken as they are.
+        encode: text -> ids; each piece and each part by itself.
+        image_token: the id that stands for a picture.
+        image_tokens: how often it stands for one.
+
+    Returns:
+        Ids (T) and marks (T), True where an id is learnt.
+    """
     ids: list[int] = []
     learnt: list[bool] = []
 

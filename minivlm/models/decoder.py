@@ -186,7 +186,20 @@ class Decoder(Module):
         return self.output(features)
 
     def angles(self, T: int, S: int, mask: Array | None, x: Tensor) -> tuple[Array, Array]:
-        """Cosines and sines for the last T of S positions; padding is not counted."""
+        """Cosines and sines for the last T of S positions; padding is not counted.
+
+        Args:
+            T: how many positions are asked for.
+            S: how many there are, those that a memory holds included.
+            mask: True where a position is text rather than padding (B, S); None: all is text.
+                Padding stands on the left: each text begins at 0, wherever that is, and padding
+                itself is at 0, too.
+            x: a tensor of the dtype, and on the device, that the angles are to have.
+
+        Returns:
+            Two arrays (T, C/2), or (B, 1, T, C/2) with a mask: `rotary_angles` of the positions
+            over `rope_scale`, for C = D/heads channels and the config's `rope_base`.
+        """
         c = self.config
         if mask is None:
             positions = np.arange(S - T, S, like=x.data)

@@ -101,7 +101,21 @@ def generate(
 
 
 def choose(logits: np.ndarray, sampling: Sampling, rng: np.random.Generator | None) -> np.ndarray:
-    """A token for each row: logits (B, V) -> ids (B,)."""
+    """A token for each row.
+
+    At temperature 0 the one of the largest logit; of equal ones, that with the lowest id. Else
+    probabilities are added up from id 0 on, and a random number decides: the first token at which
+    their sum exceeds u · (the sum of all, which rounding may leave just below 1).
+
+    Args:
+        logits: (B, V).
+        sampling: the temperature, and what `probabilities` heeds.
+        rng: `random` gives u, uniform in 0..1, one for each row in order; left alone, or None, at
+            temperature 0.
+
+    Returns:
+        Ids (B,).
+    """
     if not sampling.temperature:
         return logits.argmax(-1)
     assert rng is not None
@@ -111,9 +125,18 @@ def choose(logits: np.ndarray, sampling: Sampling, rng: np.random.Generator | No
 
 
 def probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """The probability of each token: logits (B, V) -> (B, V) in float64, rows sum to 1.
+    """The probability of each token, as the sampling wants it: temperature, top k, then nucleus.
 
-    Temperature first, then the k most probable, then the nucleus of those that are left.
+    Args:
+        logits: (B, V), large ones and −∞ included.
+        sampling: `temperature`, above 0, divides the logits. If `top_k` is not 0 and below V, the
+            k largest stay, and those equal to the k-th; the rest have probability 0. The softmax
+            is taken over those that stay. If `top_p` is below 1, of these the fewest stay whose
+            probabilities add up to at least p, the most probable first and of equal ones the
+            lowest ids; then they are scaled up to a sum of 1.
+
+    Returns:
+        Probabilities (B, V) in float64; rows sum to 1.
     """
     x = logits.astype(np.float64) / sampling.temperature
     if 0 < sampling.top_k < x.shape[-1]:

@@ -119,7 +119,24 @@ class LLaVA(Module):
         return cross_entropy(self.decoder.logits(rows), flat[learnt])
 
     def spliced(self, ids: Array, seen: Tensor | None = None) -> Tensor:
-        """Embeddings (B, T, D) of the words, and soft words where image tokens stand."""
+        """Embeddings of the words, and soft words where image tokens stand.
+
+        The image tokens of the whole batch, row by row, are one sequence; so are the soft words of
+        all pictures, M a picture. The i-th soft word takes the place of the i-th image token. A
+        row may have several pictures, or none.
+
+        Args:
+            ids: tokens (B, T).
+            seen: patch features (n, N, inputs) of all pictures, in the order of their tokens; None
+                where there are no pictures. The projector makes soft words of them, through which
+                gradients flow back.
+
+        Returns:
+            (B, T, D), what the decoder's `features` take.
+
+        Raises:
+            ValueError: image tokens and soft words differ in number.
+        """
         B, T = ids.shape
         words = self.decoder.embed(ids)
         places = np.flatnonzero(ids == self.config.image_token)

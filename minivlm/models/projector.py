@@ -98,7 +98,21 @@ class Projector(Module):
         self.positions = parameter(places) if c.positions else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, N, inputs) -> (B, M, D)."""
+        """What the language model reads of pictures.
+
+        In this order: r × r neighbours are merged by `pixel_shuffle`, if `shuffle` is above 1, or
+        by `pooled`, if `pool` is; `first`, a linear layer; in an "mlp", a GELU and `second`; in a
+        "perceiver", the `resampler`; the `norm` and the `positions`, where they are not None.
+
+        Args:
+            x: patch features (B, N, inputs), N = grid², without a class token.
+
+        Returns:
+            Soft words (B, M, D).
+
+        Raises:
+            ValueError: x is not (B, grid², inputs).
+        """
         c = self.config
         if x.shape[1:] != (c.grid**2, c.inputs):
             raise ValueError(f"patch features {x.shape} are not (B, {c.grid**2}, {c.inputs})")

@@ -123,8 +123,12 @@ class ViT(Module):
 
         Args:
             pixels: (B, 3, S, S), normalised.
-            layer: -1 is after the last block, -2 after the last but one, as LLaVA takes them;
-                what comes later is not computed.
+            layer: -1 is after the last block, -2 after the last but one, as LLaVA takes them,
+                −layers − 1 before the first; what comes later is not computed.
+
+        Returns:
+            (B, N, D), N patches in rows from the top left. A ViT without a class token (its
+            `class_token` is None) has only patches, and gives them all.
         """
         x = self.embed(pixels)
         for block in self.blocks[: len(self.blocks) + 1 + layer]:

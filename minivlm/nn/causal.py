@@ -80,19 +80,26 @@ class CausalAttention(Module):
     ) -> Tensor:
         """What each position gathers from itself and those before it.
 
+        Queries, keys and values are made of x and split into heads; queries and keys, not values,
+        turn by the angles of their positions. A memory then takes the new keys and values, and
+        gives all S that it has; without one, S is T. No query looks ahead of its own position or
+        at padding. The heads' results stand side by side again and are mixed by `out`.
+
         Args:
             x: features (B, T, D).
             angles: cosines and sines of the positions of x, broadcastable to (B, H, T, C/2).
-            mask: True where a position is text rather than padding (B, S), S ≥ T.
-            memory: earlier positions, which x continues; x is added to it. For writing, not for
-                training: no gradient flows into what is remembered.
+            mask: True where a position is text rather than padding (B, S), those in memory
+                included; None where all is text.
+            memory: the keys, turned already, and the values of earlier positions, which x
+                continues; those of x are added to it. For writing, not for training: no gradient
+                flows into what is remembered.
 
         Returns:
             (B, T, D).
         """
-        q = rotary(_split(self.q(x), self.heads), *angles)
-        k = rotary(_split(self.k(x), self.key_heads), *angles)
-        v = _split(self.v(x), self.key_heads)
+        q = rotary(split_heads(self.q(x), self.heads), *angles)
+        k = rotary(split_heads(self.k(x), self.key_heads), *angles)
+        v = split_heads(self.v(x), self.key_heads)
         if memory is not None:
             k, v = (Tensor(array) for array in memory.extend(k.data, v.data))
         allowed = None if mask is None else mask[:, None, None]
@@ -103,13 +110,14 @@ class CausalAttention(Module):
     def weights(self, x: Tensor, angles: tuple[Array, Array], mask: Array | None = None) -> Array:
         """Where each position of x looks, for pictures: (B, H, T, T), rows sum to 1."""
         with no_grad():
-            q = rotary(_split(self.q(x), self.heads), *angles)
-            k = rotary(_split(self.k(x), self.key_heads), *angles)
+            q = rotary(split_heads(self.q(x), self.heads), *angles)
+            k = rotary(split_heads(self.k(x), self.key_heads), *angles)
         allowed = None if mask is None else mask[:, None, None]
         T = x.shape[1]
         return attention_weights(q.data, k.data, visible(allowed, True, T, T, like=q.data))
 
 
-def _split(x: Tensor, heads: int) -> Tensor:
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, T, H·C) -> (B, H, T, C): each head gets its share of the channels."""
     B, T, _ = x.shape
     return x.reshape(B, T, heads, -1).transpose(0, 2, 1, 3)

@@ -137,10 +137,11 @@ def causal_mask(T: int, S: int, like: Array) -> Array:
     Args:
         T: the number of queries.
         S: the number of keys. The last query stands at the last key: with T < S, as when a text
-            is continued, the first query already sees S − T + 1 keys.
-        like: an array on whose device the mask is to be.
+            is continued, the first query already sees S − T + 1 keys; with T > S, the first T − S
+            queries stand before all keys and see none.
+        like: an array on whose device the mask is to be; its values do not matter.
 
     Returns:
-        Booleans (T, S).
+        Booleans (T, S). A query sees the key at its own place.
     """
     return np.tri(T, S, S - T, dtype=bool, like=like)

@@ -64,11 +64,17 @@ class Step:
 def online_softmax(q: Array, k: Array, v: Array, tile: int) -> list[Step]:
     """Attention of one head, a tile of keys at a time; the last step has the result.
 
+    Scores are q kᵀ / √C. Of earlier tiles only `top`, `total` and `row` are known, as `Step` has
+    them; when a larger score comes, both sums shrink.
+
     Args:
         q: queries (T, C).
         k: keys (S, C).
-        v: values (S, C).
-        tile: keys of a tile.
+        v: values (S, C), or of another width.
+        tile: keys of a tile; the last tile may have fewer.
+
+    Returns:
+        A step for each tile, each with arrays of its own, in the dtype of q.
 
     Raises:
         ValueError: a tile has no keys, or there are none.
@@ -76,7 +82,8 @@ def online_softmax(q: Array, k: Array, v: Array, tile: int) -> list[Step]:
     if tile < 1 or len(k) < 1:
         raise ValueError(f"{len(k)} keys do not make tiles of {tile}")
     T, C = q.shape
-    top, total, row = np.full(T, -np.inf), np.zeros(T), np.zeros((T, v.shape[1]))
+    top = np.full(T, -np.inf, q.dtype)
+    total, row = np.zeros(T, q.dtype), np.zeros((T, v.shape[1]), q.dtype)
     steps = []
     for first in range(0, len(k), tile):
         scores = q @ k[first : first + tile].T / math.sqrt(C)

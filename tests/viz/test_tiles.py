@@ -55,6 +55,13 @@ def test_large_scores_do_not_overflow():
     assert np.isfinite(steps[-1].mean).all()
 
 
+def test_float32_stays_float32():
+    q, k, v = (array.astype(np.float32) for array in heads())
+    for step in online_softmax(q, k, v, 2):
+        for array in (step.scores, step.top, step.shrink, step.total, step.row):
+            assert array.dtype == np.float32
+
+
 def shown(axes):
     """The words of each cell."""
     return {
