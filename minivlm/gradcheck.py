@@ -67,7 +67,7 @@ def slope(value: Callable[[], float], x: Tensor, direction: np.ndarray, step: fl
     """How fast `value()` changes as x moves along a direction, by a step to each side.
 
     Args:
-        value: computes a number from x, without arguments.
+        value: computes a number from x, without arguments; called under `no_grad`.
         x: a leaf that `value` reads; its array is exchanged for the two steps and put back.
         direction: of the shape of x.
         step: h, how far to go each way, in units of the direction.

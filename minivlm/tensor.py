@@ -139,6 +139,7 @@ class Tensor:
     # Arithmetic. Broadcasting needs no care here: the tape sums each gradient back to its shape.
 
     def __add__(self, other: Tensor | Array | float) -> Tensor:
+        """Element by element; shapes broadcast as NumPy's do."""
         other = as_tensor(other, like=self)
         return record(self.data + other.data, (self, lambda dy: dy), (other, lambda dy: dy))
 
@@ -147,6 +148,7 @@ class Tensor:
         return record(self.data - other.data, (self, lambda dy: dy), (other, lambda dy: -dy))
 
     def __mul__(self, other: Tensor | Array | float) -> Tensor:
+        """Element by element; shapes broadcast as NumPy's do."""
         other = as_tensor(other, like=self)
         a, b = self.data, other.data
         return record(a * b, (self, lambda dy: dy * b), (other, lambda dy: dy * a))
@@ -323,7 +325,7 @@ def reachable(end: Node) -> Iterator[Node]:
 
 
 def tape(end: Node) -> list[Node]:
-    """`end` and every node behind it, each once, oldest first: a node after all it came from."""
+    """The same in the order of their births: a node stands after all that it came from."""
     return sorted(reachable(end), key=lambda node: node.birth)
 
 
@@ -359,7 +361,15 @@ def as_tensor(x: Tensor | Array | float, like: Tensor) -> Tensor:
 
 
 def sum_to(grad: Array, shape: tuple[int, ...]) -> Array:
-    """Undo broadcasting: sum `grad` over the axes along which `shape` was repeated."""
+    """Undo broadcasting: sum `grad` over the axes along which `shape` was repeated.
+
+    Args:
+        grad: dL/d(what was broadcast), with as many axes as `shape` or more.
+        shape: of the input, before NumPy repeated it.
+
+    Returns:
+        dL/d(input), of that shape.
+    """
     if grad.shape == shape:
         return grad
     extra = grad.ndim - len(shape)

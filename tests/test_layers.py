@@ -42,7 +42,7 @@ BELOW_KERNELS = {
     "ops",
 }  # what the plug-in may know
 LONGEST = 330
-LONGER = {"tensor.py": 375}  # the core in one piece
+LONGER = {"tensor.py": 390}  # the core in one piece
 
 
 def part_of(path: Path, root: Path) -> str:

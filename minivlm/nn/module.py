@@ -31,7 +31,7 @@ class Module:
         return list(self.named_parameters().values())
 
     def size(self) -> int:
-        """The number of numbers in all parameters."""
+        """The number of numbers in all of `parameters()`, where a shared one stands once."""
         return sum(p.data.size for p in self.parameters())
 
     def state_dict(self) -> dict[str, Array]:
