@@ -49,7 +49,7 @@ def check_once(
         folder.save()
     if not found.passed:
         say(_what_next(folder, exercise, found))
-    if show:
+    if show and not found.passed:
         say(f"  picture: {_draw(folder, exercise, found)}")
     if pdb:
         check.step(folder, exercise, found.number)

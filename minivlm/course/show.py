@@ -1,10 +1,12 @@
-"""What a function gave beside what was expected, as a picture; where they differ, in a third."""
+"""What a function gave beside what was expected, as a picture, and where they differ."""
 
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from minivlm.course.check import Verdict
 from minivlm.course.compare import Failed
@@ -12,49 +14,61 @@ from minivlm.errors import InputError
 from minivlm.viz.style import FONT, RED, SEQUENTIAL, new_figure, wrapped
 
 MOST = 64  # rows and columns of a picture
+NUMBERED = 8  # rows and columns up to which each number is written into its cell
 
 
 def picture(found: Verdict) -> Figure:
-    """Got, expected and their difference, for the output that is wrong; or all that was given.
+    """Yours, expected, and the distance between them, for the output that is wrong.
+
+    The first wrong number has a red frame. Rows are the last axis, one below the other.
 
     Raises:
-        InputError: there is no array to be shown.
+        InputError: there are no two results to compare.
     """
     if not isinstance(found.got, dict) or not isinstance(found.expected, dict):
-        why = found.got.message if isinstance(found.got, Failed) else "there is nothing to compare"
-        raise InputError(f"{found.exercise.id}: no picture, for no result came back ({why})")
-    name = found.difference.output if found.difference else ""
-    name = name or next(iter(found.expected))
-    got, right = (_matrix(result[name]) for result in (found.got, found.expected))
-    panels = [("yours", got), ("expected", right)]
-    figure = new_figure(10.5, 4.2)
-    same_shape = got.shape == right.shape
-    axes = figure.subplots(1, 3 if same_shape else 2)
-    low, high = _range(right)
-    images = [
-        axis.imshow(matrix, cmap=SEQUENTIAL, vmin=low, vmax=high, aspect="auto")
-        for axis, (_, matrix) in zip(axes[:2], panels, strict=True)
-    ]
-    for axis, (title, _) in zip(axes[:2], panels, strict=True):
-        axis.set_title(f"{name}, {title}", fontsize=FONT)
-    figure.colorbar(images[0], ax=axes[:2].tolist(), shrink=0.8)
-    if same_shape:
-        wrong = np.abs(got - right)
-        image = axes[2].imshow(wrong, cmap="Greys", aspect="auto", vmin=0)
-        axes[2].set_title("|yours − expected|", fontsize=FONT)
-        figure.colorbar(image, ax=axes[2], shrink=0.8)
-        if found.difference and np.nanmax(wrong, initial=0) > 0:
-            row, column = np.argwhere(~(wrong <= 1e-9 * max(1e-3, abs(high))))[0]
-            for axis in axes:
-                axis.add_patch(
-                    Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color=RED, lw=2)
-                )
-    for axis in axes:
+        why = found.got.message if isinstance(found.got, Failed) else "everything is right"
+        raise InputError(f"{found.exercise.id}: there is nothing to draw, {why}")
+    assert found.difference is not None
+    name = found.difference.output
+    yours, expected = (_matrix(result[name]) for result in (found.got, found.expected))
+    panels = {f"{name}, yours": yours, f"{name}, expected": expected}
+    if yours.shape == expected.shape:
+        panels["|yours − expected|"] = np.abs(yours - expected)
+    figure = new_figure(3.6 * len(panels), 4.2)
+    for axis, (title, matrix) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        distance = title.startswith("|")
+        low, high = (0.0, None) if distance else _range(expected)
+        colours = "Greys" if distance else SEQUENTIAL
+        image = axis.imshow(matrix, cmap=colours, vmin=low, vmax=high, aspect="auto")
+        axis.set_title(wrapped(title, 36, 2), fontsize=FONT)
         axis.set_xlabel("last axis", fontsize=FONT)
-        axis.set_ylabel("other axes, row by row", fontsize=FONT)
-    says = wrapped(f"{found.exercise.id}: {found.exercise.picture}", 110, 2)
-    figure.suptitle(says, fontsize=FONT)
+        for numbers in (axis.xaxis, axis.yaxis):
+            numbers.set_major_locator(MaxNLocator(integer=True))
+        figure.colorbar(image, ax=axis, orientation="horizontal", shrink=0.9)
+        _write(axis, matrix, image.norm(matrix), dark_is_high=distance)
+        if len(panels) == 3:
+            wrong = ~(panels["|yours − expected|"] <= 1e-9 * np.abs(expected).max(initial=1e-3))
+            if wrong.any():
+                row, column = np.argwhere(wrong)[0]
+                corner = (column - 0.5, row - 0.5)
+                axis.add_patch(Rectangle(corner, 1, 1, fill=False, color=RED, lw=3))
+    figure.axes[0].set_ylabel("the other axes, row below row", fontsize=FONT)
+    figure.suptitle(
+        wrapped(f"{found.exercise.id}: {found.exercise.picture}", 100, 2), fontsize=FONT
+    )
     return figure
+
+
+def _write(axis: Axes, matrix: np.ndarray, shade: np.ndarray, dark_is_high: bool) -> None:
+    """Each number into its cell, where cells are large enough."""
+    if max(matrix.shape) > NUMBERED:
+        return
+    for (row, column), value in np.ndenumerate(matrix):
+        dark = (shade[row, column] > 0.5) == dark_is_high
+        colour = "white" if dark else "black"
+        axis.text(
+            column, row, f"{value:.2g}", ha="center", va="center", color=colour, fontsize=FONT
+        )
 
 
 def _matrix(array: np.ndarray) -> np.ndarray:
