@@ -145,9 +145,7 @@ class Asked:
 
 def _environment() -> dict[str, str]:
     """The same for each worker: one thread of BLAS, and the library that this process uses."""
-    import minivlm
-
-    root = Path(minivlm.__file__).parents[1]
+    root = Path(__file__).parents[2]
     paths = [str(root), str(root / "kernels"), os.environ.get("PYTHONPATH", "")]
     threads = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     return (

@@ -7,7 +7,6 @@ import zipfile
 from importlib.resources import files
 from pathlib import Path
 
-import minivlm
 from minivlm.course.start import start
 from minivlm.errors import InputError
 from minivlm.files import write_bytes
@@ -64,7 +63,7 @@ def gradescope(folder: Path, settings: Path | None) -> Path:
 
 def _packages() -> list[tuple[Path, Path]]:
     """The library and its kernels, each with the folder it is imported from."""
-    package = Path(minivlm.__file__).parent
+    package = Path(__file__).parents[1]
     root = package.parent
     kernels = root / "kernels" if (root / "kernels" / "minivlm_kernels").is_dir() else root
     return [(root, package), (kernels, kernels / "minivlm_kernels")]

@@ -128,9 +128,7 @@ def _stop(why: str) -> None:
 
 def _closed_folders() -> list[Path]:
     """Where the library lies: minivlm, and the kernels that are installed beside it."""
-    import minivlm
-
-    package = Path(minivlm.__file__).parent
+    package = Path(__file__).parents[1]
     return [package, package.parent / "kernels", package.parent / "minivlm_kernels"]
 
 

@@ -41,17 +41,35 @@ class Ran:
         """
         return list(self.log.launches[launch].arrays.values())[argument].reads
 
+    def most_written(self, argument: int) -> int:
+        """How many elements of an array the busiest thread of the first launch has written.
 
-def run(function: Callable, *inputs: np.ndarray | bool | None, **options: object) -> Ran:
+        Args:
+            argument: which of the arrays that the kernel was given, from 0.
+        """
+        name = list(self.log.launches[0].arrays)[argument]
+        written: dict[object, set[object]] = {}
+        for event in self.log.select(launch=0, array=name, kind="write"):
+            written.setdefault((event.block, event.thread), set()).add(event.index)
+        return max(map(len, written.values()), default=0)
+
+
+def run(
+    function: Callable,
+    *inputs: np.ndarray | bool | None,
+    events: bool = False,
+    **options: object,
+) -> Ran:
     """Call a function that launches kernels.
 
     Args:
         function: a rung's `forward` or `backward`.
         *inputs: what it is given.
-        **options: likewise, by name.
+        events: keep what `most_written` counts.
+        **options: given to the function by name.
     """
     with poisoned_outputs():
-        with stepper.watch() as log:
+        with stepper.watch(events=events) as log:
             results = function(*inputs, **options)
         for device in _devices[1:]:
             results = function(*(_placed(given, device) for given in inputs), **options)
@@ -71,7 +89,7 @@ def tiles(size: int, tile: int) -> int:
 
 @cuda.jit
 def _first_of_all():
-    """Does nothing: with a process's first kernel Numba looks for libraries, as no graded file may."""
+    """Nothing: at a process's first kernel Numba looks for libraries, as no graded file may."""
 
 
 def _placed(given: np.ndarray | bool | None, device: str) -> object:

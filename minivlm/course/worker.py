@@ -7,6 +7,7 @@ The library's own body of what is being checked is not in this process; nor are 
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib
 import json
@@ -24,7 +25,7 @@ import numpy as np
 from minivlm.course import guard, overlay
 from minivlm.course.compare import Failed, Result, save
 from minivlm.course.record import Case, Outputs
-from minivlm.course.source import Target
+from minivlm.course.source import Target, find, written
 
 DRIVERS = "minivlm.course.exercises."
 
@@ -152,10 +153,14 @@ def _stepped(
     """One case under a debugger, which stops at the first line of the student's function."""
     import pdb
 
-    debugger = pdb.Pdb(nosigint=True, readrc=False)
+    debugger = pdb.Pdb(nosigint=True, readrc=False, skip=["minivlm_kernels.stepper.*"])
     debugger.rcLines.append("continue")  # past the caller's lines, up to the function
     for target in targets:
         owner = vars(sys.modules[target.module])[target.owner] if target.owner else module
+        if target.module.startswith("minivlm_kernels"):  # the stepper runs it from its `def` on
+            kernel = written(find(ast.parse(Path(file).read_bytes()), target.path))
+            debugger.set_break(file, kernel.lineno, temporary=True, funcname=kernel.name)
+            continue  # in its first thread, and not in each
         code = vars(owner)[target.name].__code__
         debugger.set_break(code.co_filename, code.co_firstlineno, funcname=code.co_name)
     try:

@@ -38,7 +38,12 @@ def solution(exercise: Exercise, edits: tuple[tuple[str, str], ...] = ()) -> str
 
 def solve(folder: Folder, exercise: Exercise) -> None:
     """Write the solution into a student's file."""
-    folder.file(exercise).write_text(solution(exercise), encoding="utf-8")
+    write(folder, exercise, solution(exercise))
+
+
+def write(folder: Folder, exercise: Exercise, text: str) -> None:
+    """Put a text into a student's file."""
+    folder.file(exercise).write_text(text, encoding="utf-8")
 
 
 def new_folder(path: Path) -> Folder:

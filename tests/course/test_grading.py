@@ -1,0 +1,170 @@
+"""`minivlm-course` as an instructor types it (course.md, G7 and G8)."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from xml.etree import ElementTree
+
+import pytest
+
+from minivlm.course.folder import Folder, variant_for
+from minivlm.course.record import catalogue, find
+from minivlm.course.source import Target, function_source
+from tests.course.solved import body, solution, solve, write
+
+ATTENTION = find("E10")
+
+
+def test_the_whole_course_solved_is_a_hundred_percent(folder, said):
+    for exercise in catalogue().values():
+        solve(folder, exercise)
+    out = said("grade", str(folder.path), "--seed", "7")
+    points = sum(exercise.points for exercise in catalogue().values())
+    assert f"{points} / {points}" in out
+    assert "100%" in out
+
+
+def test_wrong_and_missing_files_score_nothing_in_every_format(folder, said, tmp_path):
+    hidden = tmp_path / "hidden.toml"
+    hidden.write_text('seeds = [3, 4]\nexercises = ["E10", "E17", "E22"]\n[points]\nE17 = 10\n')
+    solve(folder, find("E17"))
+    write(folder, ATTENTION, solution(ATTENTION, ATTENTION.mistakes[1].edits))
+    folder.file(find("E22")).unlink()
+    arguments = ("grade", str(folder.path), "--hidden", str(hidden))
+
+    out = said(*arguments)
+    assert re.search(r"E17 .* 10 / 10", out)
+    assert "no file e22_labels.py" in out
+    assert " ".join(ATTENTION.mistakes[1].says.split()) in " ".join(out.split())
+
+    report = tmp_path / "results.json"
+    said(*arguments, "--format", "gradescope", "--output", str(report))
+    tests = json.loads(report.read_text(encoding="utf-8"))["tests"]
+    assert [(test["score"], test["max_score"], test["status"]) for test in tests] == [
+        (0, ATTENTION.points, "failed"),
+        (10, 10, "passed"),
+        (0, find("E22").points, "failed"),
+    ]
+
+    suite = ElementTree.fromstring(said(*arguments, "--format", "junit").encode())
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "2")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seeds = [", "not TOML"),
+        ('seeds = "3"', '"seeds"'),
+        ("seeds = [-1]", "whole numbers"),
+        ("colour = 1", '"colour"'),
+        ('exercises = ["E99"]', "there is no exercise"),
+        ("[points]\nE10 = 1.5", "whole numbers"),
+    ],
+)
+def test_settings_that_are_none_are_one_sentence(folder, said, tmp_path, text, says):
+    hidden = tmp_path / "hidden.toml"
+    hidden.write_text(text)
+    assert says in said("grade", str(folder.path), "--hidden", str(hidden), status=2)
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(said, tmp_path):
+    assert "no such folder" in said("grade", str(tmp_path / "nowhere"), status=2)
+
+
+# Variants
+
+
+def varied(tmp_path):
+    """A seed and an exercise for which it chose a variant."""
+    return next(
+        (seed, e) for seed in range(1, 50) for e in catalogue().values() if variant_for(e, seed)
+    )
+
+
+def test_a_variant_is_asked_for_checked_and_graded(tmp_path, said, monkeypatch):
+    seed, exercise = varied(tmp_path)
+    made = tmp_path / "varied"
+    said("start", str(made), "--variants", str(seed))
+    monkeypatch.chdir(made)
+    folder = Folder.open(made)
+    variant = folder.variant(exercise)
+    assert variant is not None
+    asked = " ".join(folder.file(exercise).read_text(encoding="utf-8").split())
+    assert " ".join(variant.says.split()) in asked
+
+    solve(folder, exercise)
+    out = " ".join(said("check", exercise.id, status=1).split())
+    assert "This is what the library does. You are asked for a variant" in out
+
+    write(folder, exercise, solution(exercise, variant.edits))
+    said("check", exercise.id)
+    hidden = tmp_path / "hidden.toml"
+    hidden.write_text(f'variants = {seed}\nexercises = ["{exercise.id}"]\n')
+    assert "100%" in said("grade", str(made), "--hidden", str(hidden))
+    hidden.write_text(f'exercises = ["{exercise.id}"]\n')
+    assert "0%" in said("grade", str(made), "--hidden", str(hidden))
+
+
+# What is handed out
+
+
+def test_a_handout_holds_no_solution(tmp_path, said):
+    said("export", "handout", "-o", str(tmp_path))
+    pages = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (tmp_path / "minivlm-course").rglob("*")
+        if path.is_file()
+    )
+    for exercise in catalogue().values():
+        for target in map(Target.parse, exercise.targets):
+            lines = "\n".join(body(target))
+            assert lines not in pages, target
+            code = [line.strip() for line in body(target) if len(line.strip()) > 30]
+            shown = [line for line in code if line in pages and not line.startswith(("#", '"'))]
+            assert len(shown) <= len(code) // 3, (target, shown)
+
+
+def test_the_zip_for_gradescope_grades_a_folder(tmp_path, folder, said):
+    hidden = tmp_path / "hidden.toml"
+    hidden.write_text('seeds = [11]\nexercises = ["E10", "E17"]\n')
+    said("export", "gradescope", "-o", str(tmp_path), "--hidden", str(hidden))
+    root = tmp_path / "autograder"
+    with zipfile.ZipFile(tmp_path / "autograder.zip") as zipped:
+        zipped.extractall(root / "source")
+    solve(folder, ATTENTION)
+    (root / "submission").symlink_to(folder.path)
+    subprocess.run(
+        ["bash", str(root / "source" / "run_autograder")],
+        env={"PATH": os.environ["PATH"], "AUTOGRADER": str(root), "PYTHON": sys.executable},
+        cwd=root,
+        check=True,
+        capture_output=True,
+    )
+    tests = json.loads((root / "results" / "results.json").read_text(encoding="utf-8"))["tests"]
+    assert [test["status"] for test in tests] == ["passed", "failed"]
+
+
+def test_the_same_export_is_the_same_zip(tmp_path, said):
+    for name in ("one", "two"):
+        said("export", "gradescope", "-o", str(tmp_path / name))
+    one, two = ((tmp_path / name / "autograder.zip").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+# For authors
+
+
+def test_author_check_and_mutants_say_what_they_saw(said):
+    assert "1 exercises" in said("author", "check", "E17")
+    out = said("author", "mutants", "E17")
+    assert "100.0% of" in out
+
+
+def test_a_solution_is_the_librarys_source_with_its_place(folder, said):
+    out = said("solution", "E17", "--give-up")
+    assert function_source(Target.parse(find("E17").targets[0])).rstrip() in out
+    assert re.search(r"# .*attention\.py:\d+", out)
+    assert "solution seen" in said("list")
