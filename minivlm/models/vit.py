@@ -95,7 +95,18 @@ class ViT(Module):
         return self.post_norm(self.blocks[-1].at(x, class_positions))
 
     def embed(self, pixels: Tensor | Array) -> Tensor:
-        """Pixels (B, 3, S, S) -> tokens (B, N, D) with their positions, a class token first."""
+        """Patches become tokens, a class token comes first, and each learns where it is.
+
+        Args:
+            pixels: (B, 3, S, S), normalised.
+
+        Returns:
+            Tokens (B, N, D), after `pre_norm` where there is one; N is one more than the patches
+            where there is a class token, which is `positions`' first row, too.
+
+        Raises:
+            ValueError: pixels are not (B, 3, S, S) for the config's S.
+        """
         x = pixels if isinstance(pixels, Tensor) else Tensor(pixels)
         if x.shape[1:] != (3, self.config.image, self.config.image):
             side = self.config.image
