@@ -19,6 +19,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def run(case: Case) -> Outputs:
-    """The map, in blocks of so many threads."""
-    (y,) = kernels.run(b1_map.forward, case["x"], tile=case["threads of a block"]).results
-    return {"y": y}
+    """The map, and whether its threads share the work."""
+    threads = case["threads of a block"]
+    ran = kernels.run(b1_map.forward, case["x"], tile=threads, events=True)
+    return {"y": ran.results[0], "a thread writes one element": np.array(ran.most_written(1) == 1)}

@@ -33,6 +33,8 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def run(case: Case) -> Outputs:
-    """The product."""
+    """The product, and whether its threads share the work."""
     block = {"tile": case["columns of a block"], "rows": case["rows of a block"]}
-    return {"out": kernels.run(b2_matmul.forward, case["a"], case["b"], **block).results[0]}
+    ran = kernels.run(b2_matmul.forward, case["a"], case["b"], **block, events=True)
+    one = ran.most_written(2) == 1
+    return {"out": ran.results[0], "a thread writes one element": np.array(one)}
