@@ -136,6 +136,35 @@ def check_pairs(rung: str, dtype: np.dtype, image: Array, text: Array) -> tuple[
     return image.shape
 
 
+def check_product(rung: str, dtype: np.dtype, a: Array, b: Array) -> tuple[int, int, int]:
+    """The sizes M, K, N of a product of matrices, (M, K) by (K, N).
+
+    Raises:
+        ValueError: shapes do not fit, or the rung does not support what was given.
+    """
+    check_arrays(rung, dtype, a=a, b=b)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or 0 in a.shape + b.shape:
+        raise ValueError(f"{rung}: a {a.shape} and b {b.shape} are not (M, K) and (K, N)")
+    M, K = a.shape
+    return M, K, b.shape[1]
+
+
+def check_embeddings(rung: str, dtype: np.dtype, image: Array, text: Array) -> tuple[int, int, int]:
+    """The sizes N, M, E of two sets of embeddings, of which one may have more than the other.
+
+    Raises:
+        ValueError: shapes do not fit, or the rung does not support what was given.
+    """
+    check_arrays(rung, dtype, image=image, text=text)
+    sizes = image.shape + text.shape
+    if image.ndim != 2 or text.ndim != 2 or sizes[1] != sizes[3] or 0 in sizes:
+        raise ValueError(
+            f"{rung}: image {image.shape} and text {text.shape} are not (N, E) and (M, E)"
+        )
+    N, E, M, _ = sizes
+    return N, M, E
+
+
 def check_beside(rung: str, image: Array, shape: tuple[int, ...], **beside: Array) -> None:
     """What lies beside the embeddings, on the same device: float32, contiguous, of one shape.
 

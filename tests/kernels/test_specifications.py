@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 import minivlm_kernels
+from minivlm.ops.activations import quick_gelu
+from minivlm.tensor import Tensor
 from tests.kernels import oracles
 
 ROOT = Path(minivlm_kernels.__file__).parent
 RUNGS = sorted(
     path
-    for folder in ("attention", "contrastive")
-    for path in (ROOT / folder).glob("[ac][0-9]_*")
+    for folder in ("basics", "attention", "contrastive")
+    for path in (ROOT / folder).glob("[abc][0-9]_*")
     if path.suffix in (".py", ".cu")
 )
 HEADING = "Specification, in NumPy:"
@@ -112,6 +114,20 @@ def check_contrastive_backward(path):
     compare(computed(path, names, **given), **{name: right[name] for name in names})
 
 
+def check_a_first_step(path):
+    rng = np.random.default_rng(2)
+    x, a, b = 3 * rng.standard_normal((4, 6)), rng.random((4, 5)), rng.random((5, 3))
+    image, text, scale = rng.random((4, 3)), rng.random((5, 3)), np.array([9.0])
+    right = {
+        "b1_map": {"y": quick_gelu(Tensor(x)).data},
+        "b2_matmul": {"out": a @ b},
+        "b3_tiled_matmul": {"out": a @ b},
+        "b4_row_lse": {"lse": np.logaddexp.reduce(scale * image @ text.T, axis=1)},
+    }[path.stem]
+    given = {"x": x, "a": a, "b": b, "image": image, "text": text, "scale": scale}
+    compare(computed(path, list(right), **given), **right)
+
+
 def compare(got, **right):
     for name, expected in right.items():
         assert np.size(got[name]) == np.size(expected), name
@@ -121,6 +137,7 @@ def compare(got, **right):
 
 
 CHECKS = {
+    ("basics", "forward"): check_a_first_step,
     ("attention", "forward"): check_attention_forward,
     ("attention", "backward"): check_attention_backward,
     ("contrastive", "forward"): check_contrastive_forward,
@@ -141,7 +158,7 @@ def test_a_rungs_specification_is_what_the_library_computes(path):
 
 def test_the_rungs_are_found():
     found = {path.name for path in RUNGS}
-    assert {"a1_naive.py", "a4_flash_backward.py", "c2_streaming.py"} <= found
+    assert {"b1_map.py", "a1_naive.py", "a4_flash_backward.py", "c2_streaming.py"} <= found
 
 
 GOOD = """scores = np.where(look, q @ k.mT / np.sqrt(C), -np.inf)

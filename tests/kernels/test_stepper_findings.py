@@ -2,6 +2,8 @@
 
 # pyright: reportOperatorIssue=false, reportOptionalSubscript=false
 
+import linecache
+
 import numpy as np
 import pytest
 from numba import cuda, float32, int32
@@ -123,6 +125,24 @@ def test_writes_out_of_bounds_are_refused():
         step(part_of, 1, 4, zeros(2, 3, 3))
     with pytest.raises(OutOfBounds, match=r"atomically updates x\[0\]"):
         step(updates, 1, 1, zeros(0))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("/tmp/ipykernel_123/456.py", "cell"),
+        ("/tmp/ipython-input-456.py", "cell"),  # Colab's
+        ("/home/ipykernel/mine.py", "mine.py"),
+    ],
+)
+def test_a_notebook_s_cell_is_called_so_and_keeps_its_line(monkeypatch, file, name):
+    cell = "@cuda.jit\ndef writes(x):\n    x[9] = 1\n"
+    monkeypatch.setitem(linecache.cache, file, (len(cell), None, cell.splitlines(True), file))
+    names = {"cuda": cuda}
+    exec(compile(cell, file, "exec"), names)
+    with pytest.raises(OutOfBounds) as caught:
+        step(names["writes"], 1, 1, zeros(1))
+    assert str(caught.value).endswith(f"\n    {name}:3    x[9] = 1")
 
 
 @cuda.jit

@@ -69,6 +69,27 @@ def flash_forward(C: int, tile: int) -> Callable:
 
     @cuda.jit(fastmath=True)
     def kernel(q, k, v, look, reach, scale, o, lse):
+        """A block has `tile` threads, and owns as many queries of one head: thread n the n-th.
+
+        Block (x, y) is there for head x % H of batch element x // H, for the y-th tile of its
+        queries. It walks over the keys, a tile of them at a time: its threads together fetch the
+        tile's keys and values into shared memory, then each takes for its own query i what that
+        may see: every key j ≤ i + reach, if look[b, h, i, j]. A thread keeps its query, the
+        largest score so far, Σ exp(score − largest) and, channel by channel,
+        Σ exp(score − largest)·v. No block fetches a tile of which none of its queries may see a
+        key; but all its threads fetch the same tiles, for all must meet at each barrier.
+
+        Args:
+            q: queries (B, H, T, C), float32.
+            k: keys (B, G, S, C), float32; key head h // (H // G) serves query head h.
+            v: values (B, G, S, C), float32.
+            look: True where a query may look (B, H, T, S).
+            reach: how far past its own position a query may look: S − T, or S to see all keys.
+            scale: what products of queries and keys are multiplied by, float32.
+            o: weighted means of values (B, H, T, C), float32, to be written; zeros for a query
+                that sees no key.
+            lse: log Σ exp(score) (B, H, T), float32, to be written; NOWHERE for such a query.
+        """
         keys = cuda.shared.array((tile, C), float32)
         values = cuda.shared.array((tile, C), float32)
         H, T = q.shape[1], q.shape[2]

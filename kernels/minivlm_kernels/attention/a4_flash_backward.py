@@ -58,6 +58,26 @@ def query_gradients(C: int, tile: int) -> Callable:
 
     @cuda.jit(fastmath=True)
     def kernel(q, k, v, o, lse, do, look, reach, scale, dq, delta):
+        """A block has `tile` threads, and owns as many queries of one head: thread n the n-th.
+
+        Blocks, tiles of keys and values, and what a query may see are those of
+        `a3_flash.flash_forward`. For each key that its query sees, a thread makes the weight again,
+        exp(score − lse), then d_weight = Σ do·v over the channels, and with them
+        d_score = weight·(d_weight − delta). A query that sees no key gets zeros.
+
+        Args:
+            q: queries (B, H, T, C), float32.
+            k: keys (B, G, S, C), float32; key head h // (H // G) serves query head h.
+            v: values (B, G, S, C), float32.
+            o: what the forward pass gave (B, H, T, C), float32.
+            lse: its log Σ exp(score), −∞ for a query that sees no key (B, H, T), float32.
+            do: the gradient of o (B, H, T, C), float32.
+            look: True where a query may look (B, H, T, S).
+            reach: query i sees key j only where j ≤ i + reach.
+            scale: what products of queries and keys are multiplied by, float32.
+            dq: the gradient of q (B, H, T, C), float32, to be written.
+            delta: Σ do·o over the channels of each query (B, H, T), float32, to be written.
+        """
         keys = cuda.shared.array((tile, C), float32)
         values = cuda.shared.array((tile, C), float32)
         H, T = q.shape[1], q.shape[2]
@@ -122,6 +142,31 @@ def key_gradients(C: int, tile: int) -> Callable:
 
     @cuda.jit(fastmath=True)
     def kernel(q, k, v, lse, delta, do, look, reach, scale, dk, dv):
+        """A block has `tile` threads, and owns as many keys of one head: thread n the n-th.
+
+        Block (x, y) is there for key head x % G of batch element x // G, for the y-th tile of its
+        keys. For each query head that the key head serves it walks over the queries, a tile of them
+        at a time, beginning with the first query that sees the block's first key: the threads
+        together fetch the tile's queries and their rows of `do` into shared memory, then each
+        takes for its own key j every query i ≥ j − reach, if look[b, h, i, j]. For each of them it
+        makes the weight and d_score again, and adds to Σ weight·do and Σ d_score·q. All threads
+        of a block fetch the same tiles, for all must meet at each barrier. A key that no query sees
+        gets zeros.
+
+        Args:
+            q: queries (B, H, T, C), float32.
+            k: keys (B, G, S, C), float32; key head g serves query heads g·R to (g + 1)·R − 1,
+                where R = H // G.
+            v: values (B, G, S, C), float32.
+            lse: log Σ exp(score) of each query (B, H, T), float32.
+            delta: Σ do·o of each query (B, H, T), float32.
+            do: the gradient of o (B, H, T, C), float32.
+            look: True where a query may look (B, H, T, S).
+            reach: query i sees key j only where j ≤ i + reach.
+            scale: what products of queries and keys are multiplied by, float32.
+            dk: the gradient of k (B, G, S, C), float32, to be written.
+            dv: the gradient of v (B, G, S, C), float32, to be written.
+        """
         queries = cuda.shared.array((tile, C), float32)
         d_rows = cuda.shared.array((tile, C), float32)
         H, T = q.shape[1], q.shape[2]

@@ -49,8 +49,8 @@ Launches = dict[Hashable, Launch]  # by the kernel: an object in Python, or InFi
 def launches_of(module: ModuleType, size: int) -> Launches:
     """All launches that a module's functions make, given small arrays of one head size or width.
 
-    Called is every public function that asks for nothing but arrays of an attention or of a
-    contrastive loss. Whether it takes float32 or bfloat16, it says itself.
+    Called is every public function that asks for nothing but arrays of the first steps, of an
+    attention or of a contrastive loss. Whether it takes float32 or bfloat16, it says itself.
     """
     with _noted() as noted, np.errstate(all="ignore"):  # results are whatever was in memory
         for function in _host_functions(module):
@@ -111,8 +111,9 @@ def _required(function: Callable) -> list[str]:
 
 
 def _arrays(size: int, dtype: np.dtype) -> dict[str, np.ndarray]:
-    """An attention of one position and one head, and a loss of one pair."""
+    """Small matrices, an attention of one position and one head, and a loss of one pair."""
+    steps = {name: np.zeros((size, size), dtype) for name in ("x", "a", "b")}
     heads = {name: np.zeros((1, 1, 1, size), dtype) for name in ("q", "k", "v", "o", "do")}
     pairs = {name: np.zeros((1, size), dtype) for name in ("image", "text")}
     of_pairs = {name: np.zeros(1, F32) for name in ("scale", "bias", "row_lse", "col_lse")}
-    return {**heads, "lse": np.zeros((1, 1, 1), F32), **pairs, **of_pairs}
+    return {**steps, **heads, "lse": np.zeros((1, 1, 1), F32), **pairs, **of_pairs}

@@ -17,8 +17,8 @@ from minivlm_kernels.compilers.figures import Compiled, CompileError
 from minivlm_kernels.compilers.launches import InFile, Launch, Launches, kind_of, launches_of
 from minivlm_kernels.compilers.ptx import compile_numba
 
-LADDERS = {"attention": "C", "contrastive": "E"}
-SIZES = {"C": (16, 64, 128), "E": (64, 512)}  # of a head; of an embedding
+LADDERS = {"basics": "n", "attention": "C", "contrastive": "E"}
+SIZES = {"n": (64,), "C": (16, 64, 128), "E": (64, 512)}  # any; of a head; of an embedding
 ANY = "any"  # the size where a kernel does not depend on it
 
 

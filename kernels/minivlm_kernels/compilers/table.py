@@ -32,7 +32,7 @@ MADE = """\
 These figures belong to exactly the compilers below. To make them anew:
 `python -m minivlm_kernels.compilers --write kernels/registers.md`
 """
-TITLES = {"attention": "Attention", "contrastive": "The contrastive loss"}
+TITLES = {"basics": "First steps", "attention": "Attention", "contrastive": "The contrastive loss"}
 OTHERS = "the table was made by other compilers than these, and tells nothing of their figures"
 OTHER_FIGURES = ("spilled", "stack", "threads", "shared", "warps")
 VERSION = re.compile(r"^- (\S+) ([\d.]+)$", re.MULTILINE)

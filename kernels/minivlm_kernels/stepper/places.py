@@ -34,16 +34,23 @@ class Thread(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A line of a file."""
+    """A line of a file, or of a notebook's cell."""
 
     file: str
     line: int
 
     @property
     def text(self) -> str:
-        """File, number and what is written there."""
+        """File, number and what is written there.
+
+        A notebook's cell is a file only by name, one that no one could open: it is called "cell".
+        """
+        path = Path(self.file)
+        in_a_notebook = path.parent.name.startswith("ipykernel_")
+        in_colab = path.name.startswith("ipython-input-")
+        name = "cell" if in_a_notebook or in_colab else path.name
         written = linecache.getline(self.file, self.line).strip()
-        return f"{Path(self.file).name}:{self.line}    {written}"
+        return f"{name}:{self.line}    {written}"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

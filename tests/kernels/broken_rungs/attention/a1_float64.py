@@ -13,7 +13,7 @@ def kernel(x):
     x[0] = total
 
 
-def forward(x, *, tile=32):
+def forward(array, *, tile=32):
     raise NotImplementedError
 
 

@@ -24,7 +24,7 @@ def tile_for(C):
     return 128
 
 
-def backward(x, *, tile=None):
+def backward(array, *, tile=None):
     raise NotImplementedError
 
 

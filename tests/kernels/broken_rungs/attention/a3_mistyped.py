@@ -8,7 +8,7 @@ def kernel(x):
     x[0] = x[1].length
 
 
-def forward(x, *, tile=32):
+def forward(array, *, tile=32):
     raise NotImplementedError
 
 
