@@ -12,12 +12,14 @@
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 from importlib.metadata import version
@@ -37,14 +39,14 @@ from minivlm.viz.sheets import contact_sheet
 # %% [markdown]
 # ## Is everything here?
 #
-# The core needs NumPy and five small friends. The rest is optional: each line below says what you
+# The core needs NumPy and six friends. The rest is optional: each line below says what you
 # would gain. Nothing that is missing stops you from reading on.
 
 # %%
 print(f"Python {sys.version.split()[0]}, NumPy {version('numpy')}, minivlm {version('minivlm')}")
 
 extras = {
-    "ipywidgets": ("notebooks", "notebook 02 gets a slider; without it, a strip of pictures"),
+    "ipywidgets": ("notebooks", "a slider where pictures follow each other; without it, a strip"),
     "numba": ("notebooks", "notebooks 11 and 12 step through GPU kernels, without a GPU"),
     "sklearn": ("digits", "train on real handwritten digits"),
     "torch": ("reference", "compare every op and model with PyTorch"),

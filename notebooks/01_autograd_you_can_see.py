@@ -6,19 +6,21 @@
 # A model is a long formula with many numbers in it, and to learn is to know, for each number, which
 # way to push it. This page draws the formula, sends the answer back through it, and finds out why
 # the order of the way back matters: in one order it is wrong, in another it takes centuries, and in
-# the third it costs about as much as the formula itself. The code is
+# the third it comes by each operation once. The code is
 # [`minivlm/tensor.py`](../minivlm/tensor.py), `record` and `Tensor.backward`; the idea is reverse
 # accumulation, Linnainmaa 1970, and [Baydin et al. 2015](https://arxiv.org/abs/1502.05767) tell
 # its history.
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 from collections import Counter, defaultdict
@@ -33,7 +35,8 @@ from minivlm.viz.style import BLUE, ORANGE, new_figure
 # ## A formula is a graph
 #
 # Take $L = c\,a + c$ with $c = a\,b$. Each operation becomes a box: what it is, its value, and
-# arrows from its inputs. Computing goes from left to right.
+# arrows from its inputs. Computing goes from left to right, from the leaves (orange), which are the
+# numbers that one may push, to what is computed from them (blue).
 
 # %%
 a = Tensor(2.0, requires_grad=True)
@@ -41,6 +44,7 @@ b = Tensor(-3.0, requires_grad=True)
 with watch_graph(a=a, b=b) as graph:
     c = a * b
     loss = c * a + c
+graph.name(c=c, L=loss)
 graph.draw()
 
 # %% [markdown]
@@ -58,12 +62,14 @@ with watch_graph(a=a, b=b) as graph:
     c = a * b
     loss = c * a + c
     loss.backward()
+graph.name(c=c, L=loss)
 by_tape = a.grad.item(), b.grad.item()
 graph.draw()
 
 # %% [markdown]
-# The ∂ in each box is the answer. Check one by moving it: if $a$ grows by 0.001, does $L$ change
-# by 0.001 times what its box says?
+# The ∂ in each box is the answer. Read the one of $c$: from the sum it gets 1 · 1, from the product
+# 1 · 2, for the slope of $c\,a$ along $c$ is $a$; together 3. Check another by moving it: if $a$
+# grows by 0.001, does $L$ change by 0.001 times what its box says?
 
 # %%
 moved = 2.001
@@ -71,28 +77,41 @@ before, after = (2.0 * -3.0) * 2.0 + 2.0 * -3.0, (moved * -3.0) * moved + moved 
 print(f"measured {(after - before) / 0.001:.3f}   by the graph {a.grad.item():.3f}")
 
 # %% [markdown]
+# Nearly: 0.001 is little, but it is not *infinitely* little, and on the way the slope changes.
+#
 # ## An operation knows its own way back, and no more
 #
-# Here is all that minivlm knows of a product: `return record(a * b, (self, lambda dy: dy * b),
-# (other, lambda dy: dy * a))`. The value, and for each input a function that turns the gradient of
-# the value into that of the input. `record` hangs these functions on a `Node`. The graph *is* the
-# nodes, and we can walk it with our own hands:
+# Here is all that minivlm knows of a product, two lines of `Tensor.__mul__`:
+#
+# ```python
+# a, b = self.data, other.data
+# return record(a * b, (self, lambda dy: dy * b), (other, lambda dy: dy * a))
+# ```
+#
+# The value, and for each input a function that turns the gradient of the value into that of the
+# input. `record` hangs these functions on a `Node`, each on an edge that leads to its input: to
+# the node that computed it or, for a leaf, to the `Tensor` itself. The graph *is* the nodes, and we
+# can walk it with our own hands:
 
 # %%
-c = a * b
-loss = c * a + c
+a, b = Tensor(2.0, requires_grad=True), Tensor(-3.0, requires_grad=True)
+with watch_graph(a=a, b=b) as graph:
+    c = a * b
+    loss = c * a + c
+graph.name(c=c, L=loss)
+
+called = defaultdict(lambda: "the product", {a: "a", b: "b", c.node: "c", loss.node: "L"})
 for node in reachable(loss.node):
-    takers = [type(edge.targets[0]).__name__ for edge in node.edges]
-    print(f"{node.name:16} passes its gradient on to a {' and a '.join(takers)}")
+    takers = " and ".join(called[edge.targets[0]] for edge in node.edges)
+    print(f"{called[node]:11} ({node.name}) passes its gradient on to {takers}")
 
 # %% [markdown]
-# A `Tensor` among the takers is a leaf, here $a$ or $b$; a `Node` passes on in its turn.
-#
 # ## Two orders, one of them wrong
 #
 # Now write `backward` ourselves: visit each node once and pass its gradient along its edges. Only
 # one thing is left to choose: in what order? We try the order in which a search from $L$ happens
-# to find the nodes, and the reverse of the order in which they were computed.
+# to find the nodes (that of the lines above), and the reverse of the order in which they were
+# computed.
 
 # %%
 orders = {
@@ -109,28 +128,23 @@ for name, order in orders.items():
     print(f"{name:14} ∂a = {got[a]:4.0f}   ∂b = {got[b]:4.0f}")
 
 # %% [markdown]
-# They differ! The numbers at the corners tell when each box was visited: first in the order that is
-# wrong, then in the one that is right. $c$ is used twice, by a product and by the sum. *As found*,
-# it was visited second, when only the sum had sent its share; what the product sent later, nobody
-# passed on.
+# They differ! The numbers at the corners tell when each box was visited, first *as found*:
 
 # %%
-a, b = Tensor(2.0, requires_grad=True), Tensor(-3.0, requires_grad=True)
-with watch_graph(a=a, b=b) as graph:
-    c = a * b
-    loss = c * a + c
-wrong = list(reachable(loss.node))
-graph.draw({node: str(turn) for turn, node in enumerate(wrong, 1)})
+graph.draw({node: str(turn) for turn, node in enumerate(orders["as found"], 1)})
+
+# %% [markdown]
+# $c$ is used twice, by the product and by the sum. It was visited second, when only the sum had
+# sent its share; what the product sent later, nobody passed on. And *newest first*:
 
 # %%
-right = sorted(wrong, key=lambda node: -node.birth)
-graph.draw({node: str(turn) for turn, node in enumerate(right, 1)})
+graph.draw({node: str(turn) for turn, node in enumerate(orders["newest first"], 1)})
 
 # %% [markdown]
 # The rule: **a node may pass its gradient on when all who use it have passed on theirs.** Such an
 # order is called topological, and there is always one for free: an input is computed before what
-# is computed from it, so *newest first* is one. Each `Node` has a number, `birth`, and
-# `Tensor.backward` sorts by it.
+# is computed from it, so *newest first* is one. Each `Node` has a number, `birth`; the
+# function `tape` sorts by it, and `Tensor.backward` goes through what it gives, newest first.
 #
 # ## Recursion: right, and hopeless
 #
@@ -183,20 +197,23 @@ axes.legend(frameon=False)
 figure
 
 # %% [markdown]
-# A residual block is such a diamond: $x + f(x)$ uses $x$ twice. The shipped models are shallow;
-# how long would a recursion take through the 64 residual additions of a language model of 32
-# blocks, at a billion visits a second?
+# The scale is logarithmic: the orange line doubles with each addition, the blue one grows by one. A
+# residual block is such a diamond: $x + f(x)$ uses $x$ twice. The shipped models are shallow; how
+# long would a recursion take through the 64 residual additions of a language model of 32 blocks, at
+# a billion visits a second?
 
 # %%
 years = 2.0**64 / 1e9 / (365.25 * 86400)
-print(f"{years:.0f} years for one step of training, and newest first: 64 visits")
+print(f"{years:.0f} years for one step of training; newest first, 64 visits to those additions")
 
 # %% [markdown]
 # ## Arrays: a gradient has the shape of its value
 #
 # So far each box held one number. Let it hold an array, and one more thing can happen: NumPy
 # **broadcasts**. A bias of shape (3,) is added to each row of a (2, 3) matrix: used twice, though
-# no arrow says so. What is used twice gets two shares, and they are to be added.
+# no arrow says so. What is used twice gets two shares, and they are to be added. (In the boxes now
+# stand the shape of an array and |·|, its length as a vector. Gray is a constant: nobody wants its
+# gradient.)
 
 # %%
 x = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
@@ -206,8 +223,8 @@ with watch_graph(x=x, bias=bias) as graph:
 graph.draw()
 
 # %% [markdown]
-# The gradient that arrives at the sum has shape (2, 3), that of the bias (3,). Between them stands
-# one function, `sum_to`, which adds up along the axes that were repeated. The tape calls it for
+# The gradient that arrives at the + has shape (2, 3), that of the bias (3,). Between them stands
+# one function, `sum_to`, which adds up along the axes that were repeated. `backward` calls it for
 # every edge, so that no operation need think of it.
 
 # %%
@@ -216,15 +233,17 @@ print("arrives\n", arrives)
 print("sum_to (3,)  ", sum_to(arrives, (3,)))
 print("sum_to (2, 1)", sum_to(arrives, (2, 1)).tolist())
 print("sum_to ()    ", sum_to(arrives, ()))
+print("\nx.grad", x.grad.tolist(), "  bias.grad", bias.grad.tolist())
 
 # %% [markdown]
 # ## Change this line and predict
 #
-# 1. In `loss = c * a + c`, swap the two summands: `c + c * a`. Is the order *as found* still wrong?
-#    (Which of a node's takers does `reachable` visit first?)
+# 1. Where we walk the graph with our own hands, swap the summands: `loss = c + c * a`. Is the order
+#    *as found* still wrong? (Which of a node's takers does `reachable` visit first?)
 # 2. In the count for the curve, replace `y = y + y` by `y = y + y + y`, and 16 by 11, or it takes
 #    long. How does the orange line grow now, and why is the blue one steeper, too?
-# 3. Give the bias the shape (2, 1). Which numbers will be in its gradient?
+# 3. Give `x` the value `[[1.0, 2.0, 3.0]]` and the bias `[[0.1], [0.2]]`, so that both are
+#    broadcast. Which numbers will be in the two gradients?
 #
 # ## What was claimed
 
@@ -237,6 +256,7 @@ assert tape == depths.tolist()
 assert sorted(visits.values()) == [1, 2, 4, 8]
 assert years > 500
 np.testing.assert_array_equal(bias.grad, sum_to(arrives, (3,)))
+assert [called[node] for node in orders["as found"]] == ["L", "c", "the product"]
 
 # %% [markdown]
 # **Next:** [02 · The tape, step by step](02_the_tape_step_by_step.ipynb) slows the way back down,

@@ -11,12 +11,14 @@
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 import numpy as np
@@ -184,8 +186,8 @@ except RuntimeError as error:
 # 1. In the slide show, make `x` a leaf: `Tensor(2.0, requires_grad=True)`. Which arrows will be
 #    shaded that were not, and how many steps are there then?
 # 2. Double the batch to 2048. Which parts of the mountain double, and what stays as it is?
-# 3. Replace `"gelu"` by `"quick_gelu"`, or write `mlps[1](mlps[0](batch)) + mlps[0](batch)`. What
-#    does the mountain look like?
+# 3. Replace `"gelu"` by `"quick_gelu"`, or put `mlps[1](mlps[0](batch)) + mlps[0](batch)` into
+#    `mlps[2]`. What does the mountain look like?
 #
 # ## What was claimed
 

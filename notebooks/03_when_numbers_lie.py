@@ -3,21 +3,23 @@
 #
 # **When is right code wrong?**
 #
-# When its numbers are floating-point numbers. A float32 keeps about seven digits, and there are
-# four ways to lose them all: take a step that is too small, leave the range, subtract two numbers
-# that are nearly equal, or add a small one to a large one. Each of them has ruined somebody's
-# training. On this page you will see each happen, and what minivlm does about it.
+# When its numbers are floating-point numbers. A float32 keeps about seven digits, and here are
+# four ways to lose them: take a step that is too small, leave the range, subtract two numbers
+# that are nearly equal, or add a small one to a large one. Each of them can ruin a training. On
+# this page you will see each happen, and what minivlm does about it.
 # The classic is Goldberg's *What every computer scientist should know about floating-point
 # arithmetic*; for bfloat16 see [Kalamkar et al. 2019](https://arxiv.org/abs/1905.12322).
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 import numpy as np
@@ -35,23 +37,24 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## What a number is made of
 #
-# A float has a sign, an exponent that says between which powers of two it lies, and a fraction that
-# says where between them. Here is 0.1 in the three formats that models are trained in. None of
-# them has 0.1: in binary its digits never end, so each keeps the nearest number it has.
+# A float has a sign (green), an exponent (orange) that says between which powers of two it lies,
+# and a fraction (blue) that says where between them; dark cells are ones. Here is 0.1 in the three
+# formats that models are trained in. None of them has 0.1: in binary its digits never end, so each
+# keeps the nearest number it has, which stands on the right.
 
 # %%
 bit_rows([(0.1, "float32"), (0.1, "bfloat16"), (0.1, "float16")])
 
 # %% [markdown]
 # The fraction has the same number of bits wherever the number lies. So the numbers lie dense near
-# zero and far apart where they are large; only the *relative* distance stays the same, and it is
-# called ε.
+# zero and far apart where they are large; only the *relative* distance stays nearly the same: it is
+# between ε/2 and ε, where ε is the step from 1 to the next number.
 
 # %%
 for dtype in (np.float64, np.float32, np.float16):
     known = np.finfo(dtype)
     print(f"{dtype.__name__}: ε = {known.eps:.1e}, largest {known.max:.1e}", end=", ")
-    print(f"next after 1000 is 1000 + {np.spacing(dtype(1000)):.1e}")
+    print(f"after 1000 comes 1000 (1 + {np.spacing(dtype(1000)) / 1000:.1e})")
 
 # %% [markdown]
 # ## 1 · The step that is too small
@@ -84,10 +87,11 @@ axes.spines[["top", "right"]].set_visible(False)
 figure
 
 # %% [markdown]
-# Every curve is a V. From the right down, mathematics: with points on both sides the error is
-# h²/6, for one side h/2. From the left down, arithmetic: the two values are rounded, each by about
-# ε, and the division by h makes the rounding large: ε/h. At the far left, $x + h$ *is* $x$, the
-# slope comes out as 0, and the error is 1. Between the two, the best h is near the cube root of ε:
+# Every curve has a valley. From the right down into it, mathematics: with points on both sides the
+# error is h²/6, for one side h/2. From the left down, arithmetic: the two values are rounded, each
+# by about ε, and the division by h makes the rounding large: ε/h. At the far left, $x + h$ *is*
+# $x$, the slope comes out as 0, and the error is 1. With both sides, h²/6 and ε/h meet near the
+# cube root of ε, and there is the best h:
 
 # %%
 for dtype in (np.float32, np.float64):
@@ -98,9 +102,9 @@ for dtype in (np.float32, np.float64):
 
 # %% [markdown]
 # So `gradcheck` works in float64, on both sides, with h = 10⁻⁶, and asks for six digits. A float32
-# could not tell a right gradient from one that is off by a thousandth of a per cent. See what it
-# says of attention when we choose h badly, and then, with its own h, of an x² whose gradient claims
-# to be 2.002 x:
+# could not tell a right gradient from one that is off by a thousandth of a per cent. See what
+# `gradcheck` says of attention, whose gradient *is* right, when we choose h badly; and then, with
+# its own h, of an x² whose gradient claims to be 2.002 x:
 
 # %%
 q, k, v = (Tensor(x, requires_grad=True) for x in rng.standard_normal((3, 1, 2, 5, 4)))
@@ -140,8 +144,8 @@ print("minus the largest  ", shifted.round(4))
 # %% [markdown]
 # One NaN in a loss, and after one step every weight of the model is NaN. The cure costs one
 # subtraction: adding a constant to all scores changes no share, so we may subtract the largest.
-# Then the largest power is $e^0 = 1$, and what gets too small becomes 0, which is the right answer.
-# It is the first line of [`softmax_arrays`](../minivlm/ops/normalize.py).
+# Then the largest power is $e^0 = 1$, and what gets too small becomes 0, which is as near as a
+# float32 comes. It is the first line of [`softmax_arrays`](../minivlm/ops/normalize.py).
 #
 # ### The logarithm of nothing
 #
@@ -161,8 +165,9 @@ print("log of the softmax    ", of_shares)
 print("minus the log-sum-exp ", direct)
 
 # %% [markdown]
-# What does that do to learning? Let the right answer be the hopeless one. The model has to be told
-# so more loudly than ever; the logarithm of a softmax answers with NaN.
+# What does that do to learning? Let the right answer be the hopeless one, the first. Never had the
+# model more to learn: up with the first, down with its favourite, the last. `cross_entropy`, which
+# uses the formula above, says just that; the logarithm of a softmax answers with NaN.
 
 # %%
 wrong = Tensor(logits[None], requires_grad=True)
@@ -177,24 +182,26 @@ print("gradient of cross_entropy       ", fused.grad)
 # ## 3 · Two numbers that are nearly equal
 #
 # The variance is the mean of the squares minus the square of the mean; so says the book, and it
-# needs only one pass over the data. Here are a thousand numbers with a variance of 1, around a mean
-# that we move away from zero.
+# needs only one pass over the data. Here are a thousand numbers with a variance of 1, drawn twenty
+# times, around a mean that we move away from zero.
 
 # %%
-noise = rng.standard_normal(1000)
-noise = (noise - noise.mean()) / noise.std()
+noise = rng.standard_normal((20, 1000))
+noise = (noise - noise.mean(1, keepdims=True)) / noise.std(1, keepdims=True)
 means = 10.0 ** np.arange(0, 6)
 one_pass, two_pass = [], []
 for mean in means:
     x = (noise + mean).astype(np.float32)
-    one_pass.append((x * x).mean() - x.mean() ** 2)
-    two_pass.append(((x - x.mean()) ** 2).mean())
-    print(f"mean {mean:7.0f}: one pass {one_pass[-1]:12.4f}, subtracting first {two_pass[-1]:.4f}")
+    one_pass.append((x * x).mean(1) - x.mean(1) ** 2)
+    two_pass.append(((x - x.mean(1, keepdims=True)) ** 2).mean(1))
+    low, high = one_pass[-1].min(), one_pass[-1].max()
+    print(f"mean {mean:7.0f}: one pass from {low:10.4f} to {high:10.4f}", end=", ")
+    print(f"subtracting first from {two_pass[-1].min():.4f} to {two_pass[-1].max():.4f}")
 
 # %% [markdown]
 # A variance below zero! Its square root would be another NaN. And yet nothing is wrong with the
 # subtraction: between numbers so close it is *exact*. It takes away the digits that agree, and what
-# is left is the rounding of before, an ε of the square of the mean. So
+# is left is the rounding of before, an ε of the square of the mean: 10⁻⁷ times 10¹⁰, a thousand. So
 # [`layer_norm_arrays`](../minivlm/ops/normalize.py) subtracts the mean first, when all digits are
 # still there.
 #
@@ -208,9 +215,10 @@ print(f"{border:.0f} + 1 = {border + np.float32(1):.0f}")
 bit_rows([(2.0**24 - 1, "float32"), (2.0**24, "float32"), (2.0**24 + 2, "float32")])
 
 # %% [markdown]
-# Whoever adds up many small numbers, one after the other, adds small to large most of the time.
-# Let us add 0.1 to itself ten million times. `np.cumsum` goes one by one; `np.sum` adds in
-# pairs, pairs of pairs and so on, and so mostly adds equals to equals.
+# Between the second row and the third, the fraction has no room for a number. Whoever adds up many
+# small numbers, one after the other, adds small to large most of the time. Let us add up ten
+# million times 0.1. `np.cumsum` goes one by one; `np.sum` cuts the row in halves, and the halves
+# again, down to short runs, adds up pair by pair, and so mostly adds equals to equals.
 
 # %%
 tenth = np.full(10_000_000, 0.1, np.float32)
@@ -221,25 +229,26 @@ truth = counts * np.float64(tenth[0])  # the sum of what float32 has in place of
 
 figure = new_figure(6, 3.2)
 axes = figure.subplots()
-for sums, color, name in ((one_by_one, ORANGE, "one by one"), (in_pairs, BLUE, "in pairs")):
-    axes.loglog(counts, np.abs(sums / truth - 1) + 1e-9, "o-", color=color, label=name)
+for sums, line, name in ((one_by_one, "o-", "one by one"), (in_pairs, "s-", "in pairs")):
+    color = ORANGE if sums is one_by_one else BLUE
+    axes.loglog(counts, np.abs(sums / truth - 1), line, color=color, label=name)
 axes.axhline(float(np.finfo(np.float32).eps), color=GRAY, linestyle="--", linewidth=1, label="ε")
-axes.set(xlabel="numbers added", ylabel="relative error", ylim=(5e-10, 1))
+axes.set(xlabel="numbers added", ylabel="relative error", ylim=(2e-9, 1))
 axes.legend(frameon=False)
 axes.spines[["top", "right"]].set_visible(False)
 figure
 
 # %%
-print(f"a tenth of ten million: {one_by_one[-1]:,.0f} one by one, {in_pairs[-1]:,.0f} in pairs")
+print(f"ten million times 0.1: {one_by_one[-1]:,.0f} one by one, {in_pairs[-1]:,.0f} in pairs")
 
 # %% [markdown]
 # ## bfloat16, by its bits
 #
 # Large models are trained in **bfloat16**: a float32 whose lower half is cut off. The exponent is
-# all there, so nothing overflows that did not before; the fraction has 7 bits, two to three digits.
-# Cutting would always round towards zero. Rounding to the nearest is a trick of three operations
-# on the bits, read as an integer: add half of what will be cut (a little less where the last bit
-# kept is 0, so that a tie goes to the even one), let the carry run, and cut.
+# all there, so the range is the same; the fraction has 7 bits, two to three digits. Cutting would
+# always round towards zero. Rounding to the nearest is a trick on the bits, read as an integer: add
+# half of what will be cut (a little less where the last bit kept is 0, so that a tie goes to the
+# even one), let the carry run, and cut.
 
 # %%
 pi = np.array([np.pi], np.float32)
@@ -253,8 +262,9 @@ bit_rows([(np.pi, "float32"), (np.pi, "bfloat16"), (257.0, "float32"), (257.0, "
 # from word 256 on, words share places. What bfloat16 does to the positions of long texts in large
 # models is told by [Wang et al. 2024](https://arxiv.org/abs/2411.13476).
 #
-# And a weight of 1 cannot be moved by an update of 0.001, however often it comes. So training
-# keeps a *master* copy of the weights in float32 and rounds a copy of it for each step:
+# And a weight of 1 cannot be moved by an update of 0.001, however often it comes: the next number
+# is 0.0078 away. So training keeps a *master* copy of the weights in float32 and rounds a copy of
+# it for each step:
 
 # %%
 alone, master = np.ones(1, np.float32), np.ones(1, np.float32)
@@ -269,23 +279,24 @@ figure = new_figure(6, 2.8)
 axes = figure.subplots()
 for (name, path), color in zip(kept.items(), (ORANGE, BLUE), strict=True):
     axes.plot(path, color=color, label=name)
-axes.set(xlabel="updates of 0.001", ylabel="the weight")
+axes.set(xlabel="updates", ylabel="the weight")
 axes.legend(frameon=False)
 axes.spines[["top", "right"]].set_visible(False)
 figure
 
 # %% [markdown]
-# minivlm computes in float32 throughout; its kernels for tensor cores multiply in bfloat16 and add
-# up in float32, for the reason of section 4.
+# minivlm trains in float32; its kernels for tensor cores multiply in bfloat16 and add up in
+# float32, for the reason of section 4.
 #
 # ## Change this line and predict
 #
-# 1. In section 1, replace `np.exp` by `np.sin` in all three places and in `slope / np.exp(places)`
-#    put `np.cos`. Which side of the V moves, and which stays?
+# 1. In section 1, replace `np.exp` by `np.sin` in the line `ahead, here, behind = …`, and in
+#    `slope / np.exp(places)` put `np.cos`. Near 1.5 the sine is large and its slope small. Which
+#    side of the valleys with *both sides* moves, and which stays?
 # 2. Let the temperature be 0.02 rather than 0.01. Is the softmax by the book right now? Where is
 #    the border?
-# 3. Add updates of 0.004 rather than 0.001. Does the weight in bfloat16 move? By how much at a
-#    time, and what is half of that?
+# 3. Add updates of 0.004 rather than 0.001 (in both lines). Does the weight in bfloat16 move? By
+#    how much at a time, and what is half of that?
 #
 # ## What was claimed
 
@@ -303,7 +314,7 @@ assert np.isneginf(of_shares[0])
 assert direct[0] == -200
 assert not np.isfinite(wrong.grad).all()
 np.testing.assert_allclose(fused.grad, [[-1, 0, 1]])
-assert abs(one_pass[-1] - 1) > 0.5
+assert one_pass[-1].min() < 0
 np.testing.assert_allclose(two_pass, 1, rtol=1e-3)
 assert border + np.float32(1) == border
 assert abs(one_by_one[-1] / 1e6 - 1) > 0.05
@@ -311,6 +322,7 @@ assert abs(in_pairs[-1] / 1e6 - 1) < 1e-6
 np.testing.assert_array_equal(rounded.view(np.float32), to_bfloat16(pi))
 assert to_bfloat16(np.array([257], np.float32))[0] == 256
 assert kept["bfloat16 weights"][-1] == 1
+assert to_bfloat16(np.array([1 + 0.0078125], np.float32))[0] == 1 + 2**-7
 assert abs(kept["float32 master, rounded"][-1] - 1.1) < 0.01
 
 # %% [markdown]

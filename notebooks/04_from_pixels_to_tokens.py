@@ -9,18 +9,20 @@
 # stood. The code is [`minivlm/ops/convolve.py`](../minivlm/ops/convolve.py), `patches`, and
 # [`minivlm/models/vit.py`](../minivlm/models/vit.py), `ViT.embed`:
 #
-# $$z_n = W\,x_n + p_n, \qquad n = 1 \dots N.$$
+# $$z_n = W\,x_n + p_n, \qquad n = 0 \dots N-1.$$
 #
 # At the end you will have caught a trained eye at something that you would not have guessed.
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 import copy
@@ -29,9 +31,9 @@ from itertools import product
 import numpy as np
 
 from minivlm.data.draw import make_scenes
-from minivlm.data.image import pixels
+from minivlm.data.image import PLAIN_MEAN, PLAIN_STD, pixels
 from minivlm.data.phrases import describe, with_article
-from minivlm.data.scenes import COLORS, SHAPES
+from minivlm.data.scenes import COLORS, PLACES, SHAPES
 from minivlm.evaluate.zero_shot import class_embeddings, predict
 from minivlm.ops.convolve import conv2d, patches
 from minivlm.ops.linear import linear
@@ -39,7 +41,8 @@ from minivlm.recipes.pretrained import PRETRAINED_CLIP
 from minivlm.recipes.trained_clip import TrainedCLIP
 from minivlm.tensor import Tensor
 from minivlm.viz.patches import patch_grid, position_similarity, shuffled
-from minivlm.viz.style import BLUE, GRAY, ORANGE, new_figure
+from minivlm.viz.sheets import contact_sheet
+from minivlm.viz.style import BLUE, GRAY, ORANGE, new_figure, wrapped
 
 rng = np.random.default_rng(0)
 
@@ -51,7 +54,7 @@ rng = np.random.default_rng(0)
 
 # %%
 scenes, images = make_scenes(4, seed=7)
-print(describe(scenes[3]))
+print(wrapped(describe(scenes[3]), 90, 3))
 patch_grid(images[3], patch=8)
 
 # %% [markdown]
@@ -72,13 +75,16 @@ print(f"{picture.shape} has {picture.data.size} numbers, {squares.shape} has {sq
 # backwards.
 #
 # We can see it. Take as a loss the sum of all numbers, each times a weight of our choice: its
-# gradient with respect to the squares is those weights. As weights we choose the squares of the
-# picture itself, and so the gradient that arrives at the pixels has to be the picture.
+# gradient with respect to the squares is those weights. As weights we choose the squares of
+# *another* picture, and so the gradient that arrives at the pixels has to be that other picture.
 
 # %%
-(squares * Tensor(squares.data)).sum().backward()
+other = Tensor(pixels(images[1:2]))
+(squares * patches(other, 8)).sum().backward()
 assert picture.grad is not None
-print("the gradient is the picture:", np.array_equal(picture.grad, picture.data))
+shares = picture.grad[0].transpose(1, 2, 0) * PLAIN_STD + PLAIN_MEAN  # undoes `pixels`
+as_bytes = (255 * shares).round().astype(np.uint8)
+contact_sheet(np.stack([images[3], as_bytes]), ["a picture", "the gradient that it gets"])
 
 # %% [markdown]
 # ## One matrix, or: a convolution that never looks twice
@@ -104,10 +110,10 @@ print(f"largest difference between the two: {difference:.0e}")
 # [05](05_attention_by_hand.ipynb)). The rest of a block works on each token by itself. So a
 # transformer without positions cannot know the order of its tokens: permute what goes in, and
 # what comes out is permuted, nothing else. This eye reads off the *mean* of its tokens, which
-# then does not change at all.
+# then does not change at all, but for rounding.
 #
-# We take the trained eye, set its positions to 0, and show it a picture whose squares stand in a
-# random order.
+# We show the trained eye a picture whose squares stand in a random order, once as it is and once
+# with its positions set to 0.
 
 # %%
 order = rng.permutation(36)
@@ -115,7 +121,9 @@ torn = pixels(shuffled(images[3:4], 8, order))
 blind = copy.deepcopy(eye)
 blind.positions.data[:] = 0
 moved = np.abs(blind(torn).data - blind(picture).data).max()
-print(f"features of the torn picture differ by {moved:.0e} at most")
+moved_with = np.abs(eye(torn).data - eye(picture).data).max()
+print(f"features of the torn picture differ by {moved_with:.1f} at most with positions", end=", ")
+print(f"by {moved:.0e} without")
 
 # %% [markdown]
 # ## With positions: what did it learn about places?
@@ -124,16 +132,17 @@ print(f"features of the torn picture differ by {moved:.0e} at most")
 # random and is learnt like every other weight. Nobody says that place 7 is below place 1; if that
 # matters, the vectors have to find out.
 #
-# Compare each with all others. Every small map below is one place, framed in white, and the
-# colour is the cosine of its vector with those of the 36 places.
+# Compare each with all others. Every small map below is one place, the framed one, and the colours
+# are the cosines of its vector with those of the 36 places.
 
 # %%
 position_similarity(eye.positions.data)
 
 # %% [markdown]
-# In a transformer that was trained on photographs, such maps are round spots: neighbours become
-# alike (figure 7 of the paper). **Not here.** Here each place resembles the places *two steps*
-# away, and not its neighbours: a chessboard with four colours.
+# In a transformer that was trained on photographs, such maps show a bright spot around the place
+# itself, and its row and column: neighbours become alike (figure 7 of the paper). **Not here.**
+# Here each place resembles the places *two steps* away, and not its neighbours: a chessboard with
+# four colours.
 #
 # Why? Here is a guess. Our things stand on a grid of 3×3 cells, so a cell is 2×2 patches, and
 # each thing is cut into its four quarters. What is worth knowing about a place is then less where
@@ -156,8 +165,8 @@ print(f"cosine of neighbours                 {cosines[neighbours].mean():+.2f}")
 #
 # A test. The eye names 400 new pictures of one thing each, among 64 names ("a red circle", …).
 # Then we cut every picture into its 36 squares and **shuffle** them: whatever was a circle is now
-# shreds all over. And then, from the whole pictures again, we **shift** each by a few pixels: to
-# you and me, nothing happens at all.
+# shreds all over. And then, from the whole pictures again, we **shift** each by a few pixels (what
+# leaves at the right comes in again at the left): to you and me, hardly anything happens.
 #
 # Before you read on: which of the two will hurt?
 
@@ -183,16 +192,20 @@ print(f"named rightly: whole {whole:.1%}, shuffled {shreds:.1%}, without positio
 print(f"shifted by 4 pixels {shifted[4]:.1%}")
 
 # %%
-figure = new_figure(8.5, 3.1)
-left, graph = figure.subplots(1, 2, width_ratios=[1, 1.6])
-left.imshow(np.hstack([test[2], np.full((48, 4, 3), 255), shreds_of[2]]))
+figure = new_figure(9, 3.1)
+left, graph = figure.subplots(1, 2, width_ratios=[1.1, 1])
+gap = np.full((48, 4, 3), 255)
+seen = next(i for i, scene in enumerate(test_scenes) if scene.things[0].place == "center")
+rolled = np.roll(test[seen], 4, axis=1)
+left.imshow(np.hstack([test[seen], gap, shreds_of[seen], gap, rolled]))
 left.set_axis_off()
-left.set_title("whole, and shuffled")
+left.set_title("whole, shuffled, shifted by 4")
 graph.plot(shifts, shifted, "o-", color=BLUE, label="shifted")
 graph.axhline(shreds, color=ORANGE, label="shuffled")
 graph.axhline(1 / 64, color=GRAY, linestyle="--", label="guessing")
 graph.set(xlabel="pixels to the right", ylabel="named rightly", ylim=(0, 1.05))
-graph.legend()
+graph.legend(frameon=False)
+graph.spines[["top", "right"]].set_visible(False)
 figure
 
 # %% [markdown]
@@ -203,18 +216,35 @@ figure
 # patch's lower edge is a word of its vocabulary, and a bag of such words is enough to know what
 # they were torn from. Shift the picture by four pixels and every patch holds a shred that it has
 # hardly ever seen, in a language that it does not speak. [Brendel and Bethge
-# 2019](https://arxiv.org/abs/1904.00760) found the same of networks for photographs: bags of
+# 2019](https://arxiv.org/abs/1904.00760) found much the same of networks for photographs: bags of
 # local features go a surprisingly long way.
 #
-# Positions it needs for one thing alone: captions that tell a place. How well it learnt that, you
-# will see in [08](08_zero_shot_and_its_failures.ipynb).
+# What does it have positions for, then? Some captions tell a place. So ask it for the place: of
+# *a red circle at the top left*, *… at the top* and so on, nine sentences, which fits best?
+
+# %%
+says = [f"{names[i]} at the {place}" for i in right for place in PLACES]
+told = clip.text_embeddings(says).reshape(len(test), 9, -1)
+cells = np.array([scene.things[0].cell for scene in test_scenes])
+placed = {}
+for name, tower in (("with", eye), ("without", blind)):
+    clip.model.vision = tower
+    fits = np.einsum("nd,npd->np", clip.image_embeddings(test), told)
+    placed[name] = np.mean(fits.argmax(1) == cells)
+    print(f"{name:7} positions, the right one of nine places in {placed[name]:.0%}")
+clip.model.vision = eye
+
+# %% [markdown]
+# With them it does better than guessing, which gets one in nine; good at it, it is not.
 #
-# It is no law of transformers. It is what *these data* ask for: things stand almost still in
-# their cells, and no two shapes share all shreds. A model learns what its data reward.
+# Words without a drawing are no law of transformers. They are what *these data* ask for: things
+# stand almost still in their cells, no two shapes share all shreds, and most captions tell no
+# place ([`caption`](../minivlm/data/phrases.py) draws when). A model learns what its data reward.
 #
 # ## How many words?
 #
-# Half the patch side is four times the tokens, and every token looks at every token.
+# Half the patch side is four times the tokens, and every token looks at every token: sixteen times
+# the scores. (The last two have a class token besides, not counted here.)
 
 # %%
 for side, patch, who in (
@@ -232,24 +262,27 @@ for side, patch, who in (
 #
 # 1. In `np.roll(test, shift, axis=2)` write `axis=(1, 2)`, which shifts down as well. Will half a
 #    patch in both directions be worse than in one?
-# 2. Shuffle cells in place of patches: `shuffled(test, 16, rng.permutation(9))`. And squares that
-#    are smaller than a patch: `shuffled(test, 4, rng.permutation(144))`?
-# 3. Replace `eye.positions.data` in `position_similarity` by that of an untrained eye,
-#    `TrainedCLIP.untrained(clip.settings, names).model.vision`. What is left of the pattern?
+# 2. For `shreds_of`, shuffle squares that are smaller than a patch:
+#    `shuffled(test, 4, rng.permutation(144))`. And larger ones: `16` and `9`?
+# 3. In the call of `position_similarity`, replace `eye` by a newborn one,
+#    `TrainedCLIP.untrained(clip.settings, ["a"]).model.vision`. What is left of the pattern?
 #
 # ## What was claimed
 
 # %%
 assert squares.shape == (1, 36, 192)
-np.testing.assert_array_equal(picture.grad, picture.data)
+np.testing.assert_array_equal(picture.grad, other.data)
+np.testing.assert_array_equal(as_bytes, images[1])
 assert difference < 1e-4
-assert moved < 1e-3
+assert moved < 1e-3 < 0.1 < moved_with
 assert cosines[same_quarter].mean() > 0.2
 assert cosines[neighbours].mean() < 0
 assert whole > 0.95
 assert min(shreds, placeless) > whole - 0.03
 assert shifted[4] < 0.2
 assert shifted[8] > 0.95
+assert placed["with"] > 2 * placed["without"]
+assert placed["with"] < 0.6
 
 # %% [markdown]
 # **Next:** [05 · Attention by hand](05_attention_by_hand.ipynb): what the tokens do with each

@@ -12,12 +12,14 @@
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 import numpy as np
@@ -52,7 +54,8 @@ attention_strip(
 )
 
 # %% [markdown]
-# Read it from the left. A **score** is the dot product of a query with a key: how well what I
+# Read it from the left; every row is a word, and each matrix is bright where its own numbers are
+# large. A **score** is the dot product of a query with a key: how well what I
 # look for fits what you offer. The **softmax** turns a row of scores into shares that sum to one.
 # The **output** is the mean of the values with those shares.
 #
@@ -66,25 +69,26 @@ print(f"circle looks at {words[found]} with {weights[2, found]:.0%} of its atten
 # %% [markdown]
 # ## Why divide by √C?
 #
-# A dot product of C random numbers has a standard deviation of √C. With 512 channels the scores
-# would be spread over ±22, and a softmax of such numbers is a hard choice: one share is nearly 1,
-# and where shares are 0 or 1 their gradient vanishes. Dividing by √C keeps the spread at 1 for
-# any width.
+# The dot product of two vectors of C random numbers, each with a spread of 1, has a spread of √C.
+# With many channels the softmax then makes a hard choice: one share is nearly 1, and where shares
+# are 0 or 1 their gradient vanishes. Dividing by √C keeps the spread at 1 for any width.
+# (`attention_weights` divides by itself, so to see what would be without, we multiply first.)
 
 # %%
 for C in (4, 64, 512):
     wide_q, wide_k = rng.standard_normal((2, 200, C))
     plain = attention_weights(wide_q[None, None] * np.sqrt(C), wide_k[None, None])
     scaled = attention_weights(wide_q[None, None], wide_k[None, None])
-    print(f"C = {C:3}: largest share {plain.max(-1).mean():.2f} without the root", end=", ")
-    print(f"{scaled.max(-1).mean():.2f} with it")
+    spread, without = (wide_q @ wide_k.T).std(), plain.max(-1).mean()
+    print(f"C = {C:3}: scores spread by {spread:4.1f}, the largest of 200 shares", end=" ")
+    print(f"{without:.2f}; divided by √C, {scaled.max(-1).mean():.2f}")
 
 # %% [markdown]
 # ## No looking ahead
 #
 # A model that writes must not see the words that it has yet to write. So each query may look at
 # its own place and at those before it: the scores above the diagonal become −∞, and e to the −∞
-# is 0. Everything else stays as it was, and every row still sums to one.
+# is 0. The other scores stay as they were, and every row of shares still sums to one.
 
 # %%
 causal = attention_weights(q[None, None], k[None, None], np.tri(4, dtype=bool))[0, 0]
@@ -102,8 +106,9 @@ attention_strip(
 # ## The way back
 #
 # `attend` returns two things: the output, and a function that takes the gradient of the output
-# and gives those of q, k and v. Open it: it is eight lines, and each names the forward line that
-# it undoes. The middle one is where the softmax has its say,
+# and gives those of q, k and v. What that function does is `attention_backward`, in the same
+# file. Open it: it goes through the forward lines in reverse, and its comments name the line that
+# is being undone. In the middle the softmax has its say,
 #
 # $$dS = P \odot \left(dP - \textstyle\sum_j dP_j P_j\right).$$
 #
@@ -123,8 +128,19 @@ measured = ((out_moved - out) * weight_of_outputs).sum() / h
 print(f"measured {measured:.6f}   by hand {dk[0, 0, 1, 0]:.6f}")
 
 # %% [markdown]
-# `gradcheck` does this for all inputs, along random directions, and raises where a gradient is
-# off.
+# It does. Here are all three gradients. Whose question would change the output?
+
+# %%
+attention_strip([("dq", dq[0, 0]), ("dk", dk[0, 0]), ("dv", dv[0, 0])], rows=words)
+
+# %% [markdown]
+# Look at dq. In the row of *a* it is zero: whatever it asked, it could only look at itself. And
+# *circle* asks so loudly that its choice is made, with a share of nearly 1: its row is almost
+# zero, too, and a little learning would hardly change what it looks at. That is the gradient
+# that vanishes.
+#
+# One number was checked above. `gradcheck` moves all of an input at once, along random directions,
+# and raises where a gradient is off.
 
 # %%
 inputs = [Tensor(x[None, None], requires_grad=True) for x in (q, k, v)]
@@ -134,11 +150,13 @@ print("all three gradients are slopes")
 # %% [markdown]
 # ## Change this line and predict
 #
-# 1. Set `q[2] = 80 * k[1]`. What happens to the row of *circle*, and what to the gradients that
-#    come through it? Then try `0 * k[1]`.
-# 2. Swap the words: `k = k[[0, 2, 1, 3]]` and `v` likewise. Which rows of the output change?
-#    (Without the causal mask, and with it.)
-# 3. Leave out the line that gives all keys length 1. Whom does *circle* find, and why?
+# 1. Set `q[2] = 80 * k[1]`. What happens to the row of *circle*, and what to its row of dq? Then
+#    try `0 * k[1]`.
+# 2. After the line `q[2] = …`, let *red* and *circle* change places for those who look:
+#    `k, v = k[[0, 2, 1, 3]], v[[0, 2, 1, 3]]`. Which rows of the output change? (Without the
+#    causal mask, and with it.)
+# 3. After that same line, put `k[2] *= 10`: the word *circle* gets ten times as loud. Look at its
+#    column of the scores before you run it: who is drawn to it, and who is driven away?
 #
 # ## What was claimed
 
@@ -149,6 +167,8 @@ np.testing.assert_allclose(weights.sum(1), 1)
 np.testing.assert_allclose(causal @ v, out[0, 0])
 np.testing.assert_array_equal(np.triu(causal, 1), 0)
 assert abs(measured - dk[0, 0, 1, 0]) < 1e-4
+np.testing.assert_array_equal(dq[0, 0, 0], 0)
+assert np.abs(dq[0, 0, 2]).max() < 0.1 * np.abs(dq[0, 0, [1, 3]]).max()
 
 # %% [markdown]
 # **Next:** [06 · What a ViT looks at](06_what_a_vit_looks_at.ipynb) lays such weights over a

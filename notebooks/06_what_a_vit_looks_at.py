@@ -11,12 +11,14 @@
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 from itertools import product
@@ -35,6 +37,7 @@ from minivlm.tensor import Tensor, no_grad
 from minivlm.viz.heads import head_overlays, map_overlays, rollout
 from minivlm.viz.occlusion import occlusion
 from minivlm.viz.patches import patches_of_things
+from minivlm.viz.style import wrapped
 
 clip = TrainedCLIP.load(PRETRAINED_CLIP)  # the small CLIP that comes with minivlm
 eye = clip.model.vision
@@ -45,18 +48,18 @@ print(f"{eye.config.layers} layers of {eye.config.heads} heads, {eye.config.patc
 #
 # One scene with three things. Each layer has two heads, and in each head every patch hands out
 # 100 % of attention. We show the mean over all 36 patches that look, for this eye reads off the
-# mean of its patches. In each panel the brightest colour is that panel's largest share.
+# mean of its patches. In each panel dark blue is nothing, and yellow is that panel's largest share,
+# which stands above it. (Of the last column, below.)
 
 # %%
 scenes, images = make_scenes(12, seed=7)
-print(describe(scenes[0]))
+print(wrapped(describe(scenes[0]), 90, 3))
 maps = [layer[0] for layer in eye.attention_maps(pixels(images[:1]))]  # of each layer (H, 36, 36)
 head_overlays(images[0], maps)
 
 # %% [markdown]
-# Layer 1 looks everywhere, at the emptiness most of all. From layer 2 on most of the attention
-# goes to the things. Nobody ever told the eye where the things are; it was told which caption
-# fits.
+# Layer 1 looks everywhere, and rather past the things than at them. From layer 2 on most of the
+# attention goes to the things. Nobody ever pointed at one; the eye was told which caption fits.
 #
 # ## One patch asks
 #
@@ -66,13 +69,16 @@ head_overlays(images[0], maps)
 head_overlays(images[0], maps, token=4)
 
 # %% [markdown]
-# In layers 2 and 3, at the things as well. An empty patch has nothing to tell, so it fetches.
+# In layers 2 and 3, at the things as well. It has nothing to tell of its own.
 #
 # The last column is the **rollout** ([Abnar and Zuidema 2020](https://arxiv.org/abs/2005.00928)).
 # A layer is not alone: what a patch fetches in layer 3 was itself fetched in layer 2. So multiply
-# the layers, each as half attention and half "stay what you were", which is the residual path:
+# the layers, each as half attention (the mean $\bar A_\ell$ of its heads) and half "stay what you
+# were", which is the residual path:
 #
-# $$R_\ell = \left(\tfrac12 \bar A_\ell + \tfrac12 I\right) R_{\ell-1}.$$
+# $$R_\ell = \left(\tfrac12 \bar A_\ell + \tfrac12 I\right) R_{\ell-1}, \qquad R_0 = I.$$
+#
+# For one patch the brightest of its rollout is therefore itself.
 #
 # ## From looking to counting
 #
@@ -96,11 +102,14 @@ for name, of_layers in share.items():
     print(f"  {name:9}", ", ".join(f"layer {i}: {x:.0%}" for i, x in enumerate(of_layers, 1)))
 
 # %% [markdown]
+# Before training attention hardly cares. After it, layer 1 looks a little past the things, and the
+# layers behind it give them four fifths of their attention and more.
+#
 # ## What an empty patch knows
 #
 # Now a trick question. We let the eye name the picture, but from a mean over *only those patches
 # that show nothing of the thing*. Layer by layer: after layer 0 a patch is what its pixels were,
-# after layer 3 it is what it has become. Guessing gets one in eight, 12 %.
+# after layer 3 it is what it has become. Guessing gets one in eight.
 
 # %%
 pairs: list[tuple[str, str]] = list(product(COLORS, SHAPES))
@@ -123,14 +132,15 @@ with no_grad():
 # the eye enjoying the view, but messages being fetched, so that the mean over all patches, most
 # of them empty, becomes a statement about the thing.
 #
-# It has a price for us. After layer 3 a patch is no longer the place that it was cut from, and
-# "it looks at patch 17" does not mean "it looks at what is *drawn* in patch 17".
+# It has a price for us. Already after layer 2 a patch is more than the place that it was cut from,
+# and "layer 3 looks at patch 17" does not mean "it looks at what is *drawn* in patch 17".
 #
 # ## Does it say why?
 #
 # Does the answer depend on what the eye looks at? There is a direct way to ask ([Zeiler and
 # Fergus 2013](https://arxiv.org/abs/1311.2901)): cover a patch with the background's colour and
-# see how far the cosine with the right sentence falls. 36 patches, 36 trials.
+# see how far the cosine with the right sentence falls. 36 patches, 36 trials, for each of the
+# first eighty pictures.
 
 # %%
 sentences = clip.text_embeddings([name_of(scene.things[0]) for scene in one])
@@ -147,12 +157,13 @@ top = {name: view.argmax(1) for name, view in views.items()}  # the brightest pa
 agrees = top["attention, layer 3"] == top["covered: cosine falls"]
 
 # %%
-i = np.flatnonzero(agrees)[2]
+i = np.flatnonzero(agrees)[3]
 map_overlays(one_images[i], [(name, view[i].clip(0).reshape(6, 6)) for name, view in views.items()])
 
 # %% [markdown]
-# Here attention and the trial name the same patch. And here is, of eighty pictures, the one in
-# which they differ most.
+# Each map has its own scale again, and the last shows where covering hurts. Here attention and the
+# trial name the same patch as the most important. And here is, of eighty pictures, the one in which
+# they differ most.
 
 # %%
 harm = falls[np.arange(80), top["attention, layer 3"]] / falls.max(1)
@@ -179,22 +190,25 @@ print(f"  {'any patch of the thing':30} {1:10.0%} {guess:24.0%}")
 # %% [markdown]
 # So, in this eye: all maps agree *where the thing is*. Ask *which part of it* decided, and the
 # last layer's attention is right more often than not, but far from always; the rollout, which is
-# made to be the better account, is hardly better than a blind guess among the thing's patches. It
-# adds up where things could have come from, and mixes away what mattered.
+# made to be the better account, is hardly better than a blind guess among the thing's patches. A
+# likely reason: it adds up every way by which something could have come, whether it mattered or
+# not.
 #
 # An overlay is a picture of where messages are fetched. It is evidence of what an answer rests
-# on, not proof ([Jain and Wallace 2019](https://arxiv.org/abs/1902.10186) found the same for
+# on, not proof ([Jain and Wallace 2019](https://arxiv.org/abs/1902.10186) found much the same for
 # words). If you want to know, cover it and see.
 #
 # ## Change this line and predict
 #
-# 1. In the second overlay, `token=4` asks from an empty corner. Ask from the circle, `token=14`.
+# 1. In the second overlay, `token=4` asks from an empty place. Ask from the circle, `token=14`.
 #    Will a patch of the circle look at its own circle or at the other things?
-# 2. Show the overlays of the untrained eye: `newborn.attention_maps(pixels(images[:1]))`, and
-#    take `[0]` of each layer. What will its "most" be, if 36 patches get equal shares?
-# 3. In "what an empty patch knows", put `empty = covered[..., None]`. Which layer knows the
-#    colour first now? And why does even this mean know little before layer 3, though the colour
-#    is *there* from the beginning?
+# 2. Show the overlays of the untrained eye: after the cell that makes `newborn`, call
+#    `head_overlays(images[0], [m[0] for m in newborn.attention_maps(pixels(images[:1]))])`.
+#    36 equal shares would be 3 % each. How near to that is its "most", and do things stand out?
+# 3. In "what an empty patch knows", put `empty = covered[..., None]`, so that only patches *of* the
+#    thing are asked. Colour or shape, which is known first now? And why do even these know so
+#    little after layer 0, though the colour is *there* from the beginning? (For what was the
+#    projection trained?)
 #
 # ## What was claimed
 
@@ -208,6 +222,7 @@ assert max(knows[0]) < 0.2  # what the empty patches do not see
 assert knows[-1][0] > 0.4  # and are told
 assert knows[-1][1] > 0.8
 assert harm[i] < 0.5
+assert knows[2][1] > 0.3  # already after layer 2
 assert min(on_thing.values()) > 0.95
 assert hits["attention, layer 3"] > 2 * guess
 assert hits["rollout"] < 2 * guess

@@ -12,12 +12,14 @@
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 import time
@@ -60,7 +62,8 @@ print(" | ".join(names[i] for i in tokenizer.encode(texts[0])))
 #
 # A new decoder, with random weights. Its attention is
 # [notebook 05](05_attention_by_hand.ipynb)'s, with the scores above the diagonal at −∞: each
-# token sees itself and what stands before it. Rows are who looks, columns who is looked at.
+# token sees itself and what stands before it. Rows are who looks, columns who is looked at; where
+# the weight is exactly 0 the cell is empty.
 
 # %%
 config = DecoderConfig(tokenizer.vocab_size, width=48, heads=4, key_heads=4, layers=2, hidden=128)
@@ -68,7 +71,9 @@ decoder = Decoder(config, rng)
 ids = np.array([[start, *tokenizer.encode("a large red circle at the left")]])
 shown = ["<start>", *(names[i].strip() for i in ids[0, 1:])]
 maps = decoder.attention_maps(decoder.embed(ids))
-attention_strip([("block 1, head 1, untrained", maps[0][0, 0])], rows=shown, columns=shown)
+weights = maps[0][0, 0]
+looks = np.where(weights > 0, weights, -np.inf)
+attention_strip([("block 1, head 1, untrained", looks)], rows=shown, columns=shown)
 
 # %% [markdown]
 # What is the triangle good for? Change the last word, and see which logits move.
@@ -93,7 +98,8 @@ for word, by in zip(shown, moved, strict=True):
 #
 # $$\text{loss} = -\frac{1}{T}\sum_t \log p(x_{t+1} \mid x_1 \dots x_t).$$
 #
-# Labels are the ids, one place to the left; −100 is what the loss passes over.
+# Labels are the ids, one place to the left; −100 is what the loss passes over. The loss cannot
+# come down to 0, however long the school: which shape follows is drawn at random in this world.
 
 # %%
 V, STEPS = tokenizer.vocab_size, 200
@@ -118,7 +124,8 @@ print(f"loss before {losses[0]:.2f} (all tokens alike: {np.log(V):.2f}), after {
 # ## What comes next?
 #
 # The bars are the model's, and the black ticks are the world's: how often each word follows in
-# twenty thousand new scenes. (A dot is a space: most tokens begin with one.)
+# twenty thousand new scenes; without a tick, never. (A dot is a space: most tokens begin with
+# one.)
 
 # %%
 scenes = [sample_scene(rng) for _ in range(20000)]
@@ -140,8 +147,8 @@ next_token_bars(panels, names, truth=truth)
 
 # %% [markdown]
 # The first two are close to the world: after a colour comes a shape, and common shapes are more
-# probable than rare ones. It even knows that nothing here is ever a red square, a pair that this
-# world holds back. Nobody has told it what a colour is.
+# probable than rare ones. It has even noticed that squares, common as they are, hardly come in
+# red: in this world never, for it holds that pair back. Nobody has told it what a colour is.
 #
 # The third is the surprise. In this world some shapes keep company: beside a circle there often is
 # a star, and beside a heart a ring. The model has noticed. Is it the *circle*, words ago, that it
@@ -164,8 +171,9 @@ for first in ("circle", "heart"):
 # It is the first thing that it goes by: exchange the circle for a heart, and the star becomes a
 # ring. A little less surely than the world would have it, after these few seconds.
 #
-# So the last place, *green*, must have got word of the circle, by attention. Of all heads, here is
-# the one in which *green* looks most at *circle*: see its last row.
+# So the last place, *green*, must have got word of the circle, and attention is the only way by
+# which places hear of each other. Of all heads, here is the one in which *green* looks most at
+# *circle*: see its last row.
 
 # %%
 ids = np.array([[start, *tokenizer.encode(asked[2])]])
@@ -173,7 +181,8 @@ shown = ["<start>", *(names[i].strip() for i in ids[0, 1:])]
 heads = np.concatenate([block[0] for block in decoder.attention_maps(decoder.embed(ids))])
 best = heads[:, -1, shown.index("circle")].argmax()
 title = f"block {best // 4 + 1}, head {best % 4 + 1}"
-attention_strip([(title, heads[best])], rows=shown, columns=shown)
+looks = np.where(heads[best] > 0, heads[best], -np.inf)
+attention_strip([(title, looks)], rows=shown, columns=shown)
 
 # %% [markdown]
 # ## Writing
@@ -196,10 +205,12 @@ for temperature in (0.0, 0.0, 1.0, 1.0, 2.0):
     )
     text = tokenizer.decode([int(token[0]) for token in chosen if token[0] != end])
     written.setdefault(temperature, []).append(text)
-    print(f"{temperature:.0f}  ", "".join(c if c.isprintable() else "?" for c in text[:88]))
+    line = "".join(c if c.isprintable() else "?" for c in text[:80]) + "…" * (len(text) > 80)
+    print(f"{temperature:.0f}  ", line)
 
 # %% [markdown]
-# At 1 it speaks like its world; at 2 improbable tokens have their say and the grammar goes.
+# At 1 it speaks like its world; at 2 improbable tokens have their say and the grammar goes. (The
+# odd signs are tokens of single bytes, which stand for no letter when they stand alone.)
 #
 # ## The memory
 #
@@ -252,6 +263,10 @@ axes.legend(frameon=False)
 figure
 
 # %% [markdown]
+# Who reads all again pays for every token so far, and for every pair of them in attention: the
+# orange line bends upwards. Who remembers pays for one row. That row grows, too, but in a model as
+# small as this calling the functions takes longer.
+#
 # ## What memory costs
 #
 # Each token leaves a key and a value of C channels, for each of G key heads, in each of L blocks:
@@ -273,7 +288,7 @@ for groups in (4, 2, 1):
     none = np.repeat(nothing[:, None], groups, 1)
     held[groups] = sum(array.nbytes for part in memory for array in part.extend(none, none))
     formula = 2 * 2 * groups * 12 * 4 * 100
-    print(f"4 query heads, {groups} key heads: {held[groups]:,} bytes (formula {formula:,})")
+    print(f"query heads 4, key heads {groups}: {held[groups]:,} bytes (formula {formula:,})")
 
 # %% [markdown]
 # For a model of 7 billion weights this is no small change. LLaMA's has 32 blocks and 32 heads of
@@ -288,7 +303,10 @@ for (G, each), color, mark in zip(per_token.items(), (ORANGE, BLUE, "black"), "o
     label = f"{G} key head{'s' * (G > 1)}: {each // 1024} KiB a token"
     axes.loglog(tokens, each * tokens / 2**30, f"{mark}-", color=color, label=label, base=2)
 axes.axhline(6.7e9 * 2 / 2**30, color=GRAY, linestyle="--", label="the weights")
-axes.set(xlabel="tokens remembered", ylabel="GiB, one conversation")
+marks = 4.0 ** np.arange(-4, 4)
+axes.set_yticks(marks, [f"{m:g} GiB" if m >= 1 else f"{1024 * m:g} MiB" for m in marks])
+axes.set_xticks(tokens[::2], [f"{count:,}" for count in tokens[::2]])
+axes.set(xlabel="tokens remembered", ylabel="memory of one conversation")
 axes.legend(frameon=False, fontsize=9)
 figure
 

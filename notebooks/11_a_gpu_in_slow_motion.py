@@ -10,12 +10,14 @@
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 from pathlib import Path
@@ -54,7 +56,8 @@ owners(log.events, out.shape)
 # %% [markdown]
 # Ten elements, twelve threads: blocks come in one size only, and two threads of the last have
 # nothing to do. That is what the `if` is for. What if it is forgotten? On a GPU the two would
-# write into whatever lies behind the array, and often nobody would notice.
+# write into whatever lies behind the array, and often nobody would notice. The stepper does not
+# let it come so far: before a thread can write, it has to read, and already that is beyond.
 
 
 # %%
@@ -106,9 +109,10 @@ coalesced = columns.select(array="matrix")
 print(len(strided), "reads and", len(coalesced), "reads; sums", sums.sum(1))
 
 # %% [markdown]
-# But a GPU does not read numbers, it reads **pieces** of 32 bytes, eight numbers each; and the
-# threads of a warp make each step at the same time. Below, the memory lies from left to right as
-# it is, row after row of the matrix, and every line is one step of all eight threads.
+# But a GPU does not read numbers, it reads **pieces** of 32 bytes, eight numbers each; and threads
+# go in groups of up to 32, **warps**, whose threads make each step together. Ours are one warp of
+# eight. Below, the memory lies from left to right as it is, row after row of the matrix, and every
+# line is one step of all eight threads.
 
 # %%
 memory_steps(
@@ -117,27 +121,28 @@ memory_steps(
 )
 
 # %% [markdown]
-# Blue is what was asked for, orange what came along. The thread that walks along a row looks like
-# the tidy one, for it reads its memory in order. But what counts is not what one thread does in
-# time; it is what all threads do at one time. Strided, each step fetches eight pieces and uses a
-# number of each. Coalesced, it fetches one piece and uses all of it.
+# Blue is what was asked for, with the number of the thread that asked; orange is what came along;
+# upright lines are the edges of pieces. The thread that walks along a row looks like the tidy one,
+# for it reads its memory in order. But what counts is not what one thread does in time; it is what
+# all threads do at one time. Strided, each step fetches eight pieces and uses a number of each.
+# Coalesced, it fetches one piece and uses all of it.
 
 # %%
 fetched = [sum(pieces(events, matrix.shape)) for events in (strided, coalesced)]
 print(f"{fetched[0]} pieces against {fetched[1]}, {fetched[0] // fetched[1]} times as many")
 
 # %% [markdown]
-# A cache may have kept some of the orange until the next step. With thousands of threads that
-# walk about, it rarely has the room.
+# A cache may have kept some of the orange until the next step. But thousands of threads want
+# theirs kept, too.
 #
 # ## Read once, share
 #
 # The best read is the one that another thread has done for you. Threads of a block have a small
 # memory together, **shared memory**. Attention needs all products of queries and keys, and
-# [`a1_naive.py`](../kernels/minivlm_kernels/attention/a1_naive.py) reads both of them again for
-# each; [`a2_tiled.py`](../kernels/minivlm_kernels/attention/a2_tiled.py) brings a 4×4 square of
-# each to the block and takes all it can from it. Here are eight tokens that do not look ahead. How
-# often is each number of q and k read, to get the scores?
+# [`a1_naive.py`](../kernels/minivlm_kernels/attention/a1_naive.py) reads both again for each of
+# them; [`a2_tiled.py`](../kernels/minivlm_kernels/attention/a2_tiled.py) brings a 4×4 square of q
+# and one of k to the block and takes all it can from them. Here are eight tokens that do not look
+# ahead. How often is each number of q and k read, to get the scores?
 
 # %%
 rng = np.random.default_rng(0)
@@ -158,14 +163,15 @@ print(
     sum(map(np.sum, counts[2:])),
     "in A2",
 )
-heat_maps(list(zip(["A1: q", "A1: k", "A2: q", "A2: k"], counts, strict=True)))
+titles = ["A1: q", "A1: k", "A2: q", "A2: k"]
+heat_maps(list(zip(titles, counts, strict=True)), row="token", column="channel")
 
 # %% [markdown]
 # In A1 you see who looks at whom. The first key is read by all eight queries, and twice, because
 # each walks over its keys twice; the last key only by the last query. In A2 a number is read once
 # for each square of scores that it has a part in: keys 0 to 3 meet two tiles of queries, keys 4 to
-# 7 only one, for the upper right square is never looked at. A real tile has 16 rows and more, and
-# that many reads become one.
+# 7 only one, for the upper right square of the scores is never looked at. A real tile has 16 rows
+# and more, and that many reads become one.
 #
 # ## Wait for the others
 #
@@ -281,9 +287,9 @@ for command, answer in zip(commands[:-1], answers, strict=False):
     print(f"(Pdb) {command}\n{answer}", end="")
 
 # %% [markdown]
-# Before the barrier only this thread's column is there; it had brought that. One `n` later all of
-# it is: while it waited, the other three threads ran. Other ways to walk, in VS Code too, are in
-# [`docs/stepping.md`](../docs/stepping.md).
+# Before the barrier only this thread's column is there; it had brought that. What nobody has
+# written yet is NaN. One `n` later all of it is there: while it waited, the other three threads
+# ran. Other ways to walk, in VS Code too, are in [`docs/stepping.md`](../docs/stepping.md).
 #
 # ## Change this line and predict
 #

@@ -12,12 +12,14 @@
 
 # %%
 import importlib.util
+import os
 import subprocess
 import sys
 
 if importlib.util.find_spec("minivlm") is None:  # a bare kernel in a clone, such as Colab's
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-e", "..[notebooks]"], check=True)
+    subprocess.run([*pip, "-e", "..[kernels]"], check=True)
+    sys.path += [os.path.abspath(".."), os.path.abspath("../kernels")]  # pip tells new kernels only
 
 # %%
 from itertools import pairwise
@@ -32,8 +34,8 @@ from minivlm_kernels.attention import a1_naive, a2_tiled, a3_flash, a4_flash_bac
 # %% [markdown]
 # ## The wall
 #
-# One head's scores, as float32. A picture of 336 pixels makes 577 tokens in LLaVA; a page of text
-# or a short film, many more. And there are dozens of heads.
+# One head's scores, as float32. A picture of 336 × 336 pixels makes 577 tokens in the eye of
+# LLaVA-1.5; a long text or a short film, many more. And that is one head of one layer.
 
 # %%
 for N in (577, 8_192, 131_072):
@@ -64,9 +66,11 @@ draw_tiles(steps)
 
 # %% [markdown]
 # Go down a column. Blue is a tile of scores, orange a score that is the largest so far; grey has
-# been used and forgotten. Where a row has no orange, *shrink* is 1 and the sums simply grow. Where
-# it has, they shrink first; a small number there says that all keys before hardly matter any more.
-# Query 0 met its best key in the first tile; query 3 finds a better one in every tile.
+# been used and forgotten, white is yet to come. Where a row has no orange, *shrink* is 1 and the
+# sums simply grow. Where it has, they shrink first; a small number there says that all keys before
+# hardly matter any more. (In the first line it is 0: there was nothing before.) Query 0 met its
+# best key in the first tile; query 3 finds a better one in every tile. *Σ weight·v* is the sum of
+# values, and divided by *sum* it is *the mean so far*; green is the result.
 #
 # The surprise is on the right: *the mean so far* is, in every line, exactly the attention over the
 # keys that have passed. The work could end after any tile.
@@ -82,7 +86,8 @@ for step in steps:
 #
 # In [`a3_flash.py`](../kernels/minivlm_kernels/attention/a3_flash.py) a thread owns a query, and
 # all threads of a block share the tile of keys and values. Three names there are the columns
-# above: `top`, `total`, `row`. Does it compute the same?
+# above, *largest*, *sum* and *Σ weight·v*: `top`, `total` and `row`. (It takes the scores of a tile
+# one after the other; that changes no sum.) Does it come to the same?
 
 # %%
 q32, k32, v32 = (x[None, None].astype(np.float32) for x in (q, k, v))  # each (B, H, T, C)
@@ -207,9 +212,10 @@ for launch in way_back.launches:
 #
 # 1. Turn the keys and values round, `k, v = k[::-1], v[::-1]`, before the first picture. Which
 #    columns of the last line change, and which must not?
-# 2. Take `tile=8`, and then `tile=1`. How many lines has the picture, what is *shrink*, and how
-#    many more scores would a thread have to hold at once?
-# 3. Double `tile` for the curves, with the sizes as they are. Which of the six curves move?
+# 2. Take `tile=8` for the first picture, and then `tile=1`. How many lines has it, how many scores
+#    are there at once, and what is *shrink*? Does the green change?
+# 3. Double `tile` for the curves, `N, C, tile = 32, 8, 16`, with the sizes as they are. Which of
+#    the six curves move?
 #
 # ## What was claimed
 

@@ -88,7 +88,7 @@ class Asked:
                 stdin=subprocess.PIPE,
                 stdout=None if stepped else said,
                 stderr=None if stepped else said,
-                env=_environment(),
+                env=environment(),
                 start_new_session=not stepped,
                 text=True,
                 encoding="utf-8",
@@ -143,7 +143,7 @@ class Asked:
             return said.read().decode("utf-8", "replace")
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The same for each worker: one thread of BLAS, and the library that this process uses."""
     root = Path(__file__).parents[2]
     paths = [str(root), str(root / "kernels"), os.environ.get("PYTHONPATH", "")]

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from minivlm.viz.style import FONT, GRAY, SEQUENTIAL, new_figure, wrapped
+from minivlm.viz.style import FONT, GRAY, SEQUENTIAL, Picture, new_figure, wrapped
 
 PANEL = 1.9  # inches, side of a panel
 IN_A_ROW = 5
@@ -18,7 +17,7 @@ OVERLAY = 0.5  # opacity of the colours of attention
 
 def answer_attention(
     image: np.ndarray, question: str, words: Sequence[str], weights: np.ndarray
-) -> Figure:
+) -> Picture:
     """The picture, then once for each word with the attention that the word pays to its parts.
 
     Each panel has its own scale of colours, from no attention to the most; the numbers are
@@ -40,6 +39,7 @@ def answer_attention(
     columns = min(panels, IN_A_ROW)
     rows = -(-panels // columns)
     figure = new_figure(columns * PANEL, rows * (PANEL + 0.35) + 0.4)
+    figure.palette = True
     cells = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in cells[panels:]:
         axes.set_axis_off()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minivlm.viz.style import BLUE, FONT, GRAY, ORANGE, new_figure
@@ -59,11 +60,10 @@ def joined_points(
         axes.scatter(*seen.T, c=dots, s=30, label="picture", **edge)
         axes.scatter(*said.T, c=squares, s=26, marker="s", label="text", **edge)
         axes.margins(0.09)
-        named = labels if labels and axes is row[-1] else ()
-        for point, label in zip(seen, named, strict=False):
-            axes.annotate(
-                label, point, fontsize=FONT - 3, xytext=(4, 3), textcoords="offset points"
-            )
+        if labels and axes is row[-1]:
+            axes.margins(x=0.36)  # room for the words at the outermost points
+            for a, b, label in zip(seen, said, labels, strict=True):
+                _name_point(axes, label, a, away_from=b)
         apart = np.linalg.norm(images - texts, axis=1).mean()
         axes.set_title(f"{title}\nmean distance of a pair {apart:.2f}", fontsize=FONT)
         axes.set_xlabel("first direction")
@@ -76,3 +76,17 @@ def joined_points(
             if handle is not None:
                 handle.set_color(GRAY)
     return figure
+
+
+def _name_point(axes: Axes, label: str, point: np.ndarray, away_from: np.ndarray) -> None:
+    """Words beside a point, on the side where the line to its pair is not."""
+    left = away_from[0] > point[0]
+    axes.annotate(
+        label,
+        (point[0], point[1]),
+        xytext=(-6 if left else 6, 0),
+        textcoords="offset points",
+        fontsize=FONT - 2,
+        ha="right" if left else "left",
+        va="center",
+    )

@@ -93,6 +93,18 @@ class Graph:
             value.gradient = dy
             self.tape.append(Step(value, self._known()))
 
+    def name(self, **names: Tensor) -> None:
+        """Write beside the op of a value what the program calls it, as in "c = ×".
+
+        Raises:
+            ValueError: a tensor is no value of this graph.
+        """
+        for name, tensor in names.items():
+            if id(tensor) not in self._of_tensor:
+                raise ValueError(f"{name} was not computed while the graph was watched")
+            value = self._of_tensor[id(tensor)]
+            value.label = f"{name} = {value.label}"
+
     def draw(self, badges: Mapping[Node, str] | None = None) -> Drawing:
         """Every value and, where the way back has passed, its gradient.
 

@@ -99,6 +99,28 @@ def map_overlays(image: np.ndarray, maps: Sequence[tuple[str, np.ndarray]]) -> F
     return figure
 
 
+def named_overlays(images: np.ndarray, maps: np.ndarray, names: Sequence[str]) -> Figure:
+    """Pictures in a row, and under each of them the same under its map.
+
+    Args:
+        images: uint8 (K, S, S, 3).
+        maps: a value, 0 or more, for each patch of each picture (K, n, n); the largest is bright.
+        names: what to write above each.
+
+    Raises:
+        ValueError: there is no picture, or not one map and one name for each.
+    """
+    if not len(images) or not len(images) == len(maps) == len(names):
+        raise ValueError(f"{len(images)} pictures, {len(maps)} maps and {len(names)} names")
+    figure = new_figure(len(images) * (PANEL - 0.35), 2 * (PANEL - 0.35) + 0.6)
+    cells = figure.subplots(2, len(images), squeeze=False)
+    for (above, below), image, values, name in zip(cells.T, images, maps, names, strict=True):
+        _show(above, image)
+        above.set_title(name, fontsize=FONT)
+        _overlay(below, image, values)
+    return figure
+
+
 def _looks(weights: np.ndarray, token: int | None) -> np.ndarray:
     """The row of a token (T, T) -> (T,), or the mean of all rows."""
     return weights.mean(0) if token is None else weights[token]

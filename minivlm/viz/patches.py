@@ -120,13 +120,20 @@ def position_similarity(positions: np.ndarray) -> Figure:
         for spine in cell.spines.values():
             spine.set_color(GRAY)
     assert picture is not None
-    figure.colorbar(picture, ax=cells.ravel().tolist(), label="cosine", shrink=0.8)
+    figure.colorbar(
+        picture,
+        ax=cells.ravel().tolist(),
+        label="cosine",
+        shrink=0.8,
+        extend="max",  # a place's cosine with itself, 1, lies beyond
+    )
     figure.suptitle("each small map: one place (framed) against all places", fontsize=FONT)
     return figure
 
 
 def _frame(column: int, row: int) -> Rectangle:
-    return Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=1.2)
+    """Around a place: black, since its own cosine is the brightest."""
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.5)
 
 
 def patches_of_things(scene: Scene, n: int) -> np.ndarray:

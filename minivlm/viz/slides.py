@@ -55,7 +55,7 @@ class Slideshow:
         return sheet
 
     def widget(self) -> Any | None:
-        """A slider, a button that plays, and the picture; None where ipywidgets is missing.
+        """A slider, a button that plays, and the picture; None where ipywidgets is missing or old.
 
         All is linked in the page, not in Python, so it moves without a kernel, too.
         """
@@ -63,6 +63,8 @@ class Slideshow:
             return None
         import ipywidgets
 
+        if not hasattr(ipywidgets, "Stack"):  # came with 8, which Colab lacks: colabtools#4525
+            return None
         last = len(self.pictures) - 1
         shows = [
             ipywidgets.VBox([ipywidgets.Label(words), ipywidgets.HTML(picture.svg())])

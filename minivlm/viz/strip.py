@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from minivlm.viz.style import FONT, SEQUENTIAL, new_figure
 
-CELL = 0.46  # inches, side of one number's cell
+CELL, GAP = 0.4, 0.14  # inches: side of one number's cell, and between two matrices
 
 
 def attention_strip(
@@ -34,8 +34,10 @@ def attention_strip(
         raise ValueError("a strip is made of matrices, at least one")
     widths = [matrix.shape[1] for _, matrix in parts]
     tallest = max(len(matrix) for _, matrix in parts)
-    named = 0.9 if rows or columns else 0.3
-    figure = new_figure(CELL * sum(widths) + 0.5 * len(parts) + named, CELL * tallest + 0.8 + named)
+    beside = 0.08 * max(map(len, rows)) + 0.25 if rows else 0.15
+    below = 0.07 * max(map(len, columns)) + 0.2 if columns else 0.1
+    width = CELL * sum(widths) + GAP * (len(parts) - 1)
+    figure = new_figure(width + beside, CELL * tallest + 0.35 + below)
     ratios = {"width_ratios": widths}
     cells = figure.subplots(1, len(parts), squeeze=False, gridspec_kw=ratios)[0]
     for axes, (title, matrix) in zip(cells, parts, strict=True):
@@ -56,8 +58,20 @@ def _draw(axes: Axes, title: str, matrix: np.ndarray) -> None:
         if np.isfinite(number):
             dark = number < low + 0.55 * (high - low)
             ink = "white" if dark else "black"
-            words = re.sub(r"^(-?)0\.", r"\1.", f"{round(number, 2) + 0.0:.2f}").replace("-", "−")
-            axes.text(column, row, words, ha="center", va="center", fontsize=FONT - 3, color=ink)
+            axes.text(
+                *(column, row, _in_three_digits(number)),
+                ha="center",
+                va="center",
+                fontsize=FONT - 2,
+                color=ink,
+            )
     axes.set_title(title, fontsize=FONT)
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def _in_three_digits(number: float) -> str:
+    """As one writes it by hand: .25, −1.50, 12.3."""
+    places = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0
+    text = f"{round(number, places) + 0.0:.{places}f}"  # adding 0 turns −0 into 0
+    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")

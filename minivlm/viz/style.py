@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from minivlm.files import write_bytes
 
@@ -16,7 +17,14 @@ SEQUENTIAL = "cividis"
 
 
 class Picture(Figure):
-    """A figure that Jupyter shows by itself, whether or not pyplot was imported."""
+    """A figure that Jupyter shows by itself, whether or not pyplot was imported.
+
+    Attributes:
+        palette: write it with the 256 colours that suit it best, a third of the bytes where it is
+            made of many noisy pictures.
+    """
+
+    palette: bool = False
 
     def _repr_png_(self) -> bytes:
         return png(self)
@@ -40,6 +48,11 @@ def png(figure: Figure) -> bytes:
     """A figure as PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
+    if isinstance(figure, Picture) and figure.palette:
+        with Image.open(buffer) as full:
+            few = full.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
+        buffer = io.BytesIO()
+        few.save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from minivlm.files import write_bytes
 
@@ -60,6 +66,15 @@ class Drawing:
             f'stroke-width="{thickness:g}"/>'
         )
 
+    def curve(
+        self, points: Sequence[tuple[float, float]], thickness: float = 1.2, ink: str = INK
+    ) -> None:
+        """Straight lines from point to point."""
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        self.parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{ink}" stroke-width="{thickness:g}"/>'
+        )
+
     def arrow(self, x1: float, y1: float, x2: float, y2: float) -> None:
         """A line that ends in a head."""
         self.parts.append(
@@ -76,12 +91,27 @@ class Drawing:
         anchor: str = "middle",
         bold: bool = False,
         ink: str = INK,
+        upward: bool = False,
     ) -> None:
-        """Words whose baseline is at y; anchor "start", "middle" or "end" is what lies at x."""
+        """Words whose baseline is at y; anchor "start", "middle" or "end" is what lies at x.
+
+        Where they run upward, the baseline is at x, and the anchor is what lies at y.
+        """
         weight = ' font-weight="bold"' if bold else ""
+        turn = f' transform="rotate(-90 {x:g} {y:g})"' if upward else ""
         self.parts.append(
-            f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" text-anchor="{anchor}"{weight} '
+            f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" text-anchor="{anchor}"{weight}{turn} '
             f'fill="{ink}">{escape(words, quote=False)}</text>'
+        )
+
+    def image(self, x: float, y: float, w: float, h: float, pixels: np.ndarray) -> None:
+        """A picture, uint8 (rows, columns, 3), stretched to a rectangle; its pixels stay sharp."""
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "png", optimize=True)
+        self.parts.append(
+            f'<image x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" preserveAspectRatio="none" '
+            f'style="image-rendering: pixelated" '
+            f'href="data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"/>'
         )
 
     def notes(self, x: float, y: float, *lines: str) -> None:

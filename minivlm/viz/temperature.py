@@ -43,6 +43,7 @@ def temperature_bars(
         shares, _ = softmax_arrays(cosines / T, -1)
         axes.barh(places, shares, color=colors)
         axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])  # few, or panels' ends would touch
         axes.set(xlabel="probability", title=f"divided by {T:.3g}")
     for axes in panels:
         axes.title.set_fontsize(FONT)

@@ -121,13 +121,14 @@ def draw_tiles(
     figure = new_figure(CELL * sum(widths) + 2.2, (CELL * 0.75 * T + 0.62) * len(steps) + 0.3)
     ratios = {"width_ratios": widths}
     grid = figure.subplots(len(steps), len(widths), squeeze=False, gridspec_kw=ratios)
-    before = np.full(T, -np.inf)
+    tile, before = steps[0].scores.shape[1], np.full(T, -np.inf)
     for line, step in zip(grid, steps, strict=True):
-        _scores(line[0], step, S, step.top > before)
+        _scores(line[0], step, S, tile, step.top > before)
         line[0].set_yticks(range(T), rows or [f"query {i}" for i in range(T)])
         line[0].set_xticks(range(S), columns or [str(j) for j in range(S)])
         last = step.first + step.scores.shape[1] - 1
-        line[0].set_title(f"scores of keys {step.first} to {last}", fontsize=FONT)
+        keys = f"keys {step.first} to {last}" if last > step.first else f"key {last}"
+        line[0].set_title(f"scores of {keys}", fontsize=FONT)
         grew = np.where(step.top > before, ORANGE, "white")
         _numbers(line[1], "largest", step.top[:, None], grew)
         _numbers(line[2], "shrink", step.shrink[:, None], np.full(T, "white"))
@@ -141,9 +142,9 @@ def draw_tiles(
     return figure
 
 
-def _scores(axes: Axes, step: Step, S: int, grew: np.ndarray) -> None:
+def _scores(axes: Axes, step: Step, S: int, tile: int, grew: np.ndarray) -> None:
     """The tile's scores among the cells of all keys."""
-    T, width = step.scores.shape
+    T = len(step.scores)
     axes.set_xlim(-0.5, S - 0.5)
     axes.set_ylim(T - 0.5, -0.5)
     axes.add_patch(Rectangle((-0.5, -0.5), step.first, T, color=FORGOTTEN))
@@ -154,7 +155,7 @@ def _scores(axes: Axes, step: Step, S: int, grew: np.ndarray) -> None:
         ink = "black" if record else "white"
         _write(axes, step.first + j, i, score, ink)
     for edge in range(1, S):
-        axes.axvline(edge - 0.5, color=GRAY, linewidth=1.2 if edge % width == 0 else 0.3)
+        axes.axvline(edge - 0.5, color=GRAY, linewidth=1.2 if edge % tile == 0 else 0.3)
     for edge in range(1, T):
         axes.axhline(edge - 0.5, color=GRAY, linewidth=0.3)
 

@@ -3,6 +3,8 @@
 import ast
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,21 @@ def test_it_installs_itself_where_it_must_and_uses_no_magic(source):
     assert code(notebook)[0].source == code(template)[0].source
     for cell in code(notebook):
         ast.parse(cell.source)  # a magic would be no Python
+
+
+def test_where_it_installs_itself_the_running_kernel_finds_it():
+    guard = code(BUILD["read"](SOURCES[0]))[0].source
+    script = f"""
+import subprocess
+subprocess.run = lambda *command, **how: None  # as if pip had done it, for kernels to come
+{guard}
+for name in ("minivlm", "minivlm_kernels"):
+    print(importlib.util.find_spec(name).origin)
+"""
+    command = [sys.executable, "-I", "-S", "-c", script]  # a kernel that knows no packages
+    found = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True)
+    origins = [ROOT / "minivlm" / "__init__.py", ROOT / "kernels/minivlm_kernels/__init__.py"]
+    assert [Path(line) for line in found.stdout.splitlines()] == origins
 
 
 @every_notebook

@@ -1,12 +1,14 @@
 """Attention over a picture: the place that is looked at is the brightest, and numbers are true."""
 
+import io
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from minivlm.viz.attention import IN_A_ROW, answer_attention
-from minivlm.viz.style import save_figure
+from minivlm.viz.style import png, save_figure
 
 GREY = np.full((48, 48, 3), 90, np.uint8)
 
@@ -79,8 +81,24 @@ def test_many_words_go_on_in_further_rows():
     assert len(panels(figure)) == 9
     assert len(figure.axes) == 2 * IN_A_ROW
     tops = [round(axes.get_subplotspec().rowspan.start) for axes in panels(figure)]
-    assert tops == [0] * IN_A_ROW + [1] * 3
+    assert tops == [0] * IN_A_ROW + [1] * (9 - IN_A_ROW)
     assert not any(axes.axison for axes in figure.axes[9:])
+
+
+def test_a_file_of_many_panels_is_small_and_has_nearly_the_same_colours():
+    noisy = np.random.default_rng(0).integers(80, 100, (48, 48, 3)).astype(np.uint8)
+    noisy[20:30, 5:15] = 220, 40, 40
+    small, full = (
+        answer_attention(noisy, "what?", ["word"] * 9, np.full((9, 3, 3), 0.1)) for _ in range(2)
+    )
+    full.palette = False
+    small, full = png(small), png(full)
+    assert len(small) < 0.6 * len(full)
+    with Image.open(io.BytesIO(small)) as few, Image.open(io.BytesIO(full)) as all_of_them:
+        few, all_of_them = (np.asarray(im.convert("RGB"), float) for im in (few, all_of_them))
+    assert few.shape == all_of_them.shape
+    assert np.abs(few - all_of_them).mean() < 3
+    assert np.abs(few - all_of_them).max() < 40
 
 
 @pytest.mark.parametrize(

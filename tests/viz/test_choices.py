@@ -6,9 +6,9 @@ from matplotlib.colors import to_hex
 
 from minivlm.evaluate.score import Score
 from minivlm.viz.confusion import confusion, confusion_matrix
-from minivlm.viz.scores import above_chance, score_bars
+from minivlm.viz.scores import above_chance, compared_bars, score_bars
 from minivlm.viz.similarity import similarity_moments
-from minivlm.viz.style import BLUE, ORANGE, save_figure
+from minivlm.viz.style import BLUE, GRAY, ORANGE, save_figure
 from minivlm.viz.temperature import temperature_bars
 
 
@@ -81,10 +81,54 @@ def test_scores_that_are_not_above_guessing_are_orange(tmp_path):
     assert colors == [BLUE, ORANGE]
     ticks = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2]
     assert {0.125, 0.5} <= set(ticks)
+    [guessing] = axes.get_legend_handles_labels()[0]
+    assert guessing.get_marker() == "|"  # upright, as the ticks are
     assert [text.get_text() for text in axes.texts] == ["90%", "52%"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["shape", "binding"]
     with pytest.raises(ValueError, match="nothing was measured"):
         score_bars([])
+
+
+def test_models_stand_beside_each_other_with_a_tick_for_the_first(tmp_path):
+    models = {"one": [0.9, 0.5], "two": [0.8, 0.4], "three": [0.1, 0.0]}
+    figure = compared_bars(["shape", "binding"], models, [0.125, 0.5])
+    save_figure(figure, tmp_path / "compared.png")
+    [axes] = figure.axes
+    one, two, three = axes.containers
+    assert [bars.get_label() for bars in axes.containers] == list(models)
+    for bars, shares, color in zip(
+        (one, two, three), models.values(), (ORANGE, BLUE, GRAY), strict=True
+    ):
+        np.testing.assert_allclose([bar.get_width() for bar in bars], shares)
+        assert {to_hex(bar.get_facecolor()).upper() for bar in bars} == {color}
+    tops = [bars[1].get_y() for bars in (one, two, three)]
+    assert tops == sorted(tops)
+    assert all(bars[1].get_y() > three[0].get_y() + three[0].get_height() for bars in (one, two))
+    ticks = [line for line in axes.lines if len(line.get_xdata()) == 2]
+    assert [line.get_xdata()[0] for line in ticks] == [0.125, 0.5]
+    for tick, bar in zip(ticks, one, strict=True):  # across the first model's bar
+        middle = bar.get_y() + bar.get_height() / 2
+        assert np.mean(tick.get_ydata()) == pytest.approx(middle)
+    assert [text.get_text() for text in axes.texts] == ["90%", "50%", "80%", "40%", "10%", "0%"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["shape", "binding"]
+    bottom, top = axes.get_ylim()
+    assert top < bottom
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*models, "guessing"]
+
+
+@pytest.mark.parametrize(
+    ("models", "chance"),
+    [
+        ({}, [0.5]),
+        ({"a": [1.0, 1.0]}, [0.5]),
+        ({"a": [1.0]}, []),
+        ({name: [1.0] for name in "abcd"}, [0.5]),
+    ],
+)
+def test_models_that_do_not_fit_the_questions_are_an_error(models, chance):
+    with pytest.raises(ValueError, match="1 questions do not fit"):
+        compared_bars(["shape"], models, chance)
 
 
 def test_blocks_of_the_similarity_matrix_are_named_at_their_middles():

@@ -68,6 +68,15 @@ def test_labels_stand_at_the_pictures_of_the_last_panel():
     np.testing.assert_allclose([text.xy for text in last.texts], seen)
 
 
+def test_a_label_stands_on_the_side_where_the_line_is_not():
+    images = np.array([[0.0, 0.0], [4.0, 1.0]])
+    texts = images + np.array([[1.0, 0.0], [-1.0, 0.0]])  # towards each other
+    (axes,) = joined_points([("", images, texts)], labels=["x", "y"]).axes
+    seen, said = (np.asarray(dots.get_offsets()) for dots in axes.collections)
+    for text, a, b in zip(axes.texts, seen, said, strict=True):
+        assert text.get_ha() == ("right" if b[0] > a[0] else "left")
+
+
 def test_what_is_no_pair_is_an_error():
     with pytest.raises(ValueError, match="are no pairs"):
         joined_points([("", np.ones((3, 4)), np.ones((2, 4)))])

@@ -200,3 +200,14 @@ def test_words_in_a_drawing_are_no_markup(tmp_path):
     assert root.find(f"{SVG}title").text == "a < b & c"
     assert root.find(f"{SVG}text").text == "<b> & c"
     assert drawing._repr_svg_() == drawing.svg()
+
+
+def test_values_bear_the_names_that_the_program_gives_them():
+    a, b = leaf(2.0), leaf(-3.0)
+    with watch_graph(a=a, b=b) as graph:
+        c = a * b
+        loss = c * a + c
+    graph.name(c=c, L=loss)
+    assert [label for label, *_ in boxes(graph.draw())] == ["a", "b", "c = ×", "×", "L = +"]
+    with pytest.raises(ValueError, match="d was not computed while"):
+        graph.name(d=leaf(1.0))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from minivlm.viz.heads import head_overlays, map_overlays, rollout
+from minivlm.viz.heads import head_overlays, map_overlays, named_overlays, rollout
 from minivlm.viz.occlusion import occlusion
 from minivlm.viz.style import save_figure
 
@@ -128,6 +128,23 @@ def test_maps_are_laid_over_the_picture_in_greys_each_in_its_own_scale():
 def test_maps_that_are_not_square_are_an_error(maps):
     with pytest.raises(ValueError, match="square maps"):
         map_overlays(GREY, maps)
+
+
+def test_named_pictures_stand_above_their_maps():
+    images = np.stack([GREY, GREY // 2])
+    maps = RNG.random((2, 3, 3))
+    figure = named_overlays(images, maps, ["star", "ring ✗"])
+    grid = np.array(figure.axes).reshape(2, 2)
+    assert [axes.get_title() for axes in grid[0]] == ["star", "ring ✗"]
+    for above, below, image, map_ in zip(*grid, images, maps, strict=True):
+        np.testing.assert_array_equal(above.get_images()[0].get_array(), image)
+        np.testing.assert_array_equal(values(below), map_)
+    assert brightness(figure, grid[1, 0]).argmax() == maps[0].argmax()
+
+
+def test_each_named_picture_has_a_map():
+    with pytest.raises(ValueError, match="1 pictures, 2 maps and 1 names"):
+        named_overlays(GREY[None], np.ones((2, 3, 3)), ["star"])
 
 
 def test_occlusion_finds_the_patch_that_a_score_depends_on():

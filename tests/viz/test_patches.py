@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from minivlm.data.draw import make_scenes
 from minivlm.data.image import pixels
@@ -77,6 +78,7 @@ def test_each_map_frames_its_own_place():
     for place, axes in enumerate(position_similarity(RNG.standard_normal((9, 4))).axes[:9]):
         row, column = divmod(place, 3)
         assert axes.patches[0].get_xy() == (column - 0.5, row - 0.5)
+        assert to_hex(axes.patches[0].get_edgecolor()) == "#000000"  # on the brightest cell
 
 
 @pytest.mark.parametrize("count", [0, 5, 37])

@@ -49,8 +49,10 @@ def test_reads_are_counted_for_each_element():
 
 def test_a_heat_map_has_each_count_in_its_cell_and_one_scale():
     few, many = np.array([[1, 2], [3, 4]]), np.full((1, 1, 3), 8)
-    figure = heat_maps([("few", few), ("many", many)])
+    figure = heat_maps([("few", few), ("many", many)], row="token", column="channel")
     left, right = figure.axes
+    assert [axes.get_xlabel() for axes in figure.axes] == ["channel", "channel"]
+    assert (left.get_ylabel(), right.get_ylabel()) == ("token", "")
     assert [axes.get_title() for axes in figure.axes] == ["few", "many"]
     np.testing.assert_array_equal(left.get_images()[0].get_array(), few)
     assert [text.get_text() for text in left.texts] == ["1", "2", "3", "4"]

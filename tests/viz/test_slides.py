@@ -83,6 +83,14 @@ def test_with_ipywidgets_jupyter_gets_a_slider_over_all_pictures_and_the_strip()
     assert "picture 3" in stack.children[3].children[1].value
 
 
+def test_ipywidgets_before_8_gets_the_strip(monkeypatch):
+    ipywidgets = pytest.importorskip("ipywidgets")
+    monkeypatch.delattr(ipywidgets, "Stack")
+    show = slideshow(drawings(2))
+    assert show.widget() is None
+    assert WIDGET not in show._repr_mimebundle_()
+
+
 def test_a_show_of_nothing_is_an_error():
     with pytest.raises(ValueError, match="at least one picture"):
         slideshow([])

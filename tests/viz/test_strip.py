@@ -19,7 +19,7 @@ def test_each_number_stands_in_its_cell_as_one_writes_it_by_hand(tmp_path):
     (axes,) = figure.axes
     assert axes.get_title() == "q"
     first, second = ((0, 0), ".25"), ((0, 1), "−.50")
-    rest = [((0, 2), "1.00"), ((1, 0), "12.34"), ((1, 1), ".00"), ((1, 2), ".00")]
+    rest = [((0, 2), "1.00"), ((1, 0), "12.3"), ((1, 1), ".00"), ((1, 2), ".00")]
     assert written(axes) == dict([first, second, *rest])
 
 
@@ -47,6 +47,19 @@ def test_words_stand_beside_the_rows_and_above_columns_of_their_number():
     assert [label.get_text() for label in scores.get_xticklabels()] == words
     assert not v.get_xticklabels()
     assert not scores.get_yticklabels()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(9.994, "9.99"), (9.996, "10.0"), (-99.96, "−100"), (-0.996, "−1.00")]
+)
+def test_a_number_has_three_digits(number, words):
+    (axes,) = attention_strip([("q", np.array([[number, 1.0]]))]).axes
+    assert written(axes)[0, 0] == words
+
+
+def test_a_strip_of_six_matrices_is_no_wider_than_a_page():
+    parts = [("q", np.eye(4, 3)), ("scores", np.eye(4))] * 3
+    assert attention_strip(parts, rows=["circle"] * 4).get_figwidth() < 10
 
 
 def test_a_matrix_of_equal_numbers_can_be_drawn(tmp_path):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from minivlm.viz.style import BLUE, GRAY, GREEN, ORANGE
-from minivlm.viz.tokens import BOX, WIDTH, token_strip
+from minivlm.viz.tokens import BOX, LABEL, WIDTH, token_strip
 
 SVG = "{http://www.w3.org/2000/svg}"
 TOKENS = ["<start>", "<image>", "<image>", "<image>", "what", " color", "red", "<end>"]
@@ -66,6 +66,37 @@ def test_the_legend_names_what_is_shown_and_nothing_else():
     assert legend(token_strip(["a", "b"], ["prompt", "prompt"])) == {"prompt"}
 
 
+def test_beneath_each_token_stands_what_is_to_be_said_after_it():
+    labels = [None] * 5 + ["red", "<end>", None]
+    drawing = token_strip(TOKENS, KINDS, LEARNT, labels)
+    boxes, _ = drawn(drawing)
+    root = ET.fromstring(drawing.svg())
+    under = {}
+    for text in root.iter(f"{SVG}text"):
+        tx, ty = float(text.get("x")), float(text.get("y"))
+        for words, _, x, y, wide in boxes:
+            if x < tx < x + wide and y + BOX < ty < y + BOX + LABEL + 2:
+                under[words] = text.text
+    asked = {"·color": "red", "red": "<end>"}
+    assert under == {words: "−100" for words, *_ in boxes} | asked | {"3 image tokens": "each −100"}
+    legend_of = [text.text for text in root.iter(f"{SVG}text")][-1]
+    assert legend_of.startswith("beneath: the label")
+
+
+def test_a_label_within_a_picture_is_not_hidden():
+    boxes, _ = drawn(token_strip(TOKENS, KINDS, None, [None, None, "oh", *[None] * 5]))
+    assert [words for words, *_ in boxes].count("<image>") == 3
+
+
+def test_labels_do_not_run_into_each_other_nor_into_the_next_line():
+    labels = ["a rather long label", "another long label"] * 20
+    drawing = token_strip(["a"] * 40, ["answer"] * 40, [True] * 40, labels)
+    boxes, _ = drawn(drawing)
+    assert all(wide >= 6.5 * len(labels[0]) for *_, wide in boxes)
+    rows = sorted({y for _, _, _, y, _ in boxes})
+    assert min(b - a for a, b in pairwise(rows)) > BOX + LABEL
+
+
 def test_long_conversations_wrap_and_no_boxes_overlap():
     boxes, _ = drawn(token_strip(["word"] * 100, ["prompt"] * 100))
     assert len(boxes) == 100
@@ -81,13 +112,14 @@ def test_an_empty_token_and_one_that_is_markup_are_shown():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "kinds", "learnt", "what"),
+    ("kinds", "learnt", "labels", "what"),
     [
-        (["a"], [], None, "1 tokens"),
-        (["a"], ["prompt"], [True, False], "1 tokens"),
-        (["a"], ["question"], None, "not question"),
+        ([], None, None, "1 tokens"),
+        (["prompt"], [True, False], None, "1 tokens"),
+        (["prompt"], None, [None, "a"], "1 tokens"),
+        (["question"], None, None, "not question"),
     ],
 )
-def test_what_does_not_fit_is_an_error(tokens, kinds, learnt, what):
+def test_what_does_not_fit_is_an_error(kinds, learnt, labels, what):
     with pytest.raises(ValueError, match=what):
-        token_strip(tokens, kinds, learnt)
+        token_strip(["a"], kinds, learnt, labels)
