@@ -24,6 +24,10 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         dy = rng.standard_normal((*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1]))
         arrays = {"a": rng.standard_normal(a), "b": rng.standard_normal(b), "dy": dy}
         yield {name: array.astype(dtype) for name, array in arrays.items()}
+    for b in ((3, 4), (2, 3, 1)):  # an array that is no tensor
+        a = rng.standard_normal((2, 5, 3))
+        dy = rng.standard_normal((2, 5, b[-1]))
+        yield {"a": a, "b": rng.standard_normal(b), "dy": dy, "constant": True}
     for x, E, bias, dtype in (
         ((4, 3), 2, True, np.float64),
         ((2, 1, 5), 4, False, np.float64),
@@ -48,11 +52,14 @@ def run(case: Case) -> Outputs:
     """Value and gradients of `a @ b`, or of `linear`, with the shapes that its vjps give."""
     names = [name for name in ("a", "b", "x", "weight", "bias") if name in case]
     inputs = [Tensor(case[name], requires_grad=True) for name in names]
-    y = inputs[0] @ inputs[1] if "a" in case else linear(*inputs)
+    if "constant" in case:
+        y, inputs = inputs[0] @ case["b"], inputs[:1]
+    else:
+        y = inputs[0] @ inputs[1] if "a" in case else linear(*inputs)
     out: Outputs = {"y": y.data}
     if "raises" in case:
         return out
-    for name, gradient in zip(names, vjps(y, case["dy"], *inputs), strict=True):
+    for name, gradient in zip(names, vjps(y, case["dy"], *inputs), strict=False):
         out[f"d_{name}"] = gradient
     if "x" in case:
         out["shapes of the vjps"] = _sizes(y, case["dy"], inputs)

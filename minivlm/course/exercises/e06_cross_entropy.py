@@ -11,7 +11,7 @@ from minivlm.ops.losses import IGNORE, cross_entropy_arrays
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    """One text, labels of which none counts, smoothing, logits that overflow, float32."""
+    """One text, labels of which one or none counts, smoothing, logits that overflow, float32."""
     for shape, V, size, smoothing, dtype in (
         ((5,), 4, 2.0, 0.0, np.float64),
         ((2, 6), 3, 2.0, 0.1, np.float64),
@@ -23,6 +23,10 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         labels[rng.random(shape) < 0.4] = IGNORE
         labels.flat[:3] = (V - 1, IGNORE, 0)
         yield _case(rng, size * rng.standard_normal((*shape, V)), labels, smoothing, dtype)
+    one = np.array([[IGNORE, 2, IGNORE]])
+    yield _case(rng, rng.standard_normal((1, 3, 4)), one, 0.0, np.float64)
+    no_choice = np.array([0, IGNORE])
+    yield _case(rng, rng.standard_normal((2, 1)), no_choice, 0.0, np.float64)
     nothing = np.full((2, 3), IGNORE)
     yield _case(rng, rng.standard_normal((2, 3, 4)), nothing, 0.1, np.float64)
 

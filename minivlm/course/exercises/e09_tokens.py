@@ -8,6 +8,7 @@ import numpy as np
 
 from minivlm.course.record import Case, Outputs
 from minivlm.models.vit import ViT, ViTConfig
+from minivlm.tensor import Tensor
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -23,6 +24,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
             "pool": pool,
             "pre_norm": pre_norm,
             "seed": int(rng.integers(10**6)),
+            "tensor": B == 2,
         }
     for shape in ((1, 3, 4, 6), (2, 1, 4, 4)):
         pixels = rng.standard_normal(shape)
@@ -44,7 +46,8 @@ def run(case: Case) -> Outputs:
     model = ViT(config, rng).astype(pixels.dtype)
     for p in model.parameters():
         p.data = rng.standard_normal(p.shape).astype(p.dtype)
-    tokens = model.embed(pixels)
+    given = Tensor(pixels, requires_grad=True)
+    tokens = model.embed(given if case.get("tensor") else pixels)
     weight = rng.standard_normal(tokens.shape).astype(pixels.dtype)
     (tokens * weight).sum().backward()
     out: Outputs = {"tokens": tokens.data}
@@ -52,4 +55,6 @@ def run(case: Case) -> Outputs:
         p = vars(model)[name]
         if p is not None:
             out[f"gradient of {name}"] = np.zeros_like(p.data) if p.grad is None else p.grad
+    if case.get("tensor"):
+        out["gradient of pixels"] = np.zeros_like(pixels) if given.grad is None else given.grad
     return out

@@ -34,7 +34,14 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
             "images": rng.standard_normal((Q, 3)),
             "seed": int(rng.integers(10**6)),
         }
-    yield {"similarity": np.ones((2, 3)), "right": np.eye(2, 3) > 1, "raises": True}
+    right = np.eye(2, 3) > 0
+    fits = {"similarity": np.ones((2, 3)), "right": right, "ks": (1,), "images": np.ones((1, 3))}
+    words = {"names": ["a"], "templates": ["{}"], "seed": 0, "raises": True}
+    yield fits | words | {"right": ~right & right}
+    yield fits | words | {"right": right.T}
+    yield fits | words | {"names": []}
+    yield fits | words | {"templates": []}
+    yield fits | words | {"images": np.ones((1, 4))}
 
 
 def run(case: Case) -> Outputs:
