@@ -276,6 +276,18 @@ def author_check(options: argparse.Namespace) -> int:
         )
         print("\n".join(found))
     print(f"{len(chosen)} exercises, {sum(len(e.mistakes) for e in chosen)} known mistakes")
+    if not options.exercises:
+        from minivlm.course.whole import examine
+
+        whole = examine()
+        wrong += len(whole.complaints)
+        print(
+            "\n".join(whole.complaints) or "solved: all points; wrong: none; handout: no solution"
+        )
+        print(
+            f"a grade: {whole.cpu:.0f} s of CPU, {whole.megabytes:.0f} MB; the longest check: "
+            f"{whole.check:.1f} s of CPU"
+        )
     return FAILED if wrong else 0
 
 

@@ -10,6 +10,7 @@ from minivlm.course import check
 from minivlm.course.folder import Folder, fingerprint
 from minivlm.course.record import Exercise, catalogue
 from minivlm.course.source import Target, body_lines, file_of, function_source
+from minivlm.course.start import paragraphs
 from minivlm.errors import InputError
 from minivlm.files import write_bytes
 
@@ -74,7 +75,8 @@ def table(folder: Folder) -> str:
         if not mine:
             continue
         lines.append(f"{part}  {what}")
-        lines += [f"  {e.id} {e.title:<52} {e.minutes:3} min  {_state(folder, e)}" for e in mine]
+        for e in mine:
+            lines.append(f"  {e.id} {e.title:<52} {e.minutes:3} min  {_state(folder, e)}".rstrip())
     done = folder.solved()
     points = sum(exercise.points for exercise in done)
     most = sum(exercise.points for exercise in catalogue().values())
@@ -88,7 +90,7 @@ def next_hint(folder: Folder, exercise: Exercise) -> str:
     folder.hints[exercise.id] = number
     folder.save()
     head = f"{exercise.id} hint {number} of {len(exercise.hints)}"
-    return f"{head}\n\n{textwrap.indent(exercise.hints[number - 1], '  ')}"
+    return f"{head}\n\n{textwrap.indent(paragraphs(exercise.hints[number - 1]), '  ')}"
 
 
 def solution(folder: Folder, exercise: Exercise, give_up: bool) -> str:

@@ -131,9 +131,9 @@ def edited(source: str, edits: Iterable[tuple[str, str]]) -> str:
 
 
 def imports_for(targets: Iterable[Target]) -> str:
-    """Import statements for the names that the functions use, those of the library included."""
+    """Import statements for the names that the functions use, and NumPy, which anyone may want."""
     lines: dict[str, set[str]] = {}
-    plain = set()
+    plain = {"numpy as np"}
     targets = list(targets)
     own = {name for target in targets for name in (target.name, target.owner)}
     for target in targets:

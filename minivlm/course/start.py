@@ -75,10 +75,11 @@ def handed_out(exercise: Exercise, variant: Change | None = None) -> str:
 
 def task(exercise: Exercise, variant: Change | None = None) -> str:
     """What is asked for, as a student reads it."""
-    worth = f"{exercise.minutes} minutes, {exercise.points} points"
-    parts = [f"{exercise.id} · {exercise.title}  ({worth})", _paragraphs(exercise.task)]
+    worth = f"{exercise.minutes} minutes, {exercise.points} point{'s'[: exercise.points - 1]}"
+    ideas = f", builds on {', '.join(exercise.needs)}" if exercise.needs else ""
+    parts = [f"{exercise.id} · {exercise.title}  ({worth}{ideas})", paragraphs(exercise.task)]
     if variant is not None:
-        parts.append(_paragraphs(f"UNLIKE THE LIBRARY: {variant.says}"))
+        parts.append(paragraphs(f"UNLIKE THE LIBRARY: {variant.says}"))
     parts += [textwrap.indent(exercise.formula, "    "), textwrap.indent(exercise.shapes, "    ")]
     commands = f"minivlm-course check {exercise.id}      minivlm-course hint {exercise.id}"
     return "\n\n".join([*parts, f"    {commands}"])
@@ -101,8 +102,8 @@ def _stubs(targets: list[Target]) -> list[str]:
     return [*out[:-1], out[-1] + "\n"]
 
 
-def _paragraphs(text: str) -> str:
-    """Filled paragraphs; lines that are indented stay as they are."""
+def paragraphs(text: str) -> str:
+    """Filled paragraphs; those with an indented line stay as they are."""
     out = []
     for block in text.split("\n\n"):
         lines = block.splitlines()

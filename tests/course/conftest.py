@@ -3,12 +3,12 @@
 import pytest
 
 from minivlm.cli.course import main
-from tests.course.solved import new_folder
+from minivlm.course.start import start
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    made = new_folder(tmp_path)
+    made = start(tmp_path / "my course ü")  # a name that a careless split would stumble over
     monkeypatch.chdir(made.path)
     return made
 

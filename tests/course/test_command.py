@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from minivlm.course.folder import Folder
+from minivlm.course.folder import Folder, fingerprint
 from minivlm.course.record import catalogue, find
-from tests.course.solved import solution, solve, write
+from minivlm.course.solved import solution, solve
 
 ATTENTION = find("E10")
 
@@ -62,7 +62,7 @@ def test_a_stub_reads_like_a_page(folder):
 def test_a_students_whole_way(folder, said):
     assert "not written yet" in said("check", "E10", status=1)
 
-    write(folder, ATTENTION, solution(ATTENTION, ATTENTION.mistakes[0].edits))
+    solve(folder, ATTENTION, ATTENTION.mistakes[0].edits)
     out = said("check", "E10", status=1)
     lines = out.splitlines()
     functions = sum(len(exercise.targets) for exercise in catalogue().values())
@@ -79,7 +79,7 @@ def test_a_students_whole_way(folder, said):
         assert f"hint {number} of 3" in said("hint", "e10")
     assert "has not passed yet" in said("solution", "E10", status=2)
 
-    write(folder, ATTENTION, solution(ATTENTION))
+    solve(folder, ATTENTION)
     out = said("check", str(folder.file(ATTENTION)))
     assert "E10 attention  PASS" in out
     assert "Next: E00" in out
@@ -87,13 +87,21 @@ def test_a_students_whole_way(folder, said):
     assert re.search(r"E10 .*passed", said("list"))
 
 
+def test_when_everything_has_passed_next_and_list_say_so(folder, said):
+    for exercise in catalogue().values():
+        folder.passed[exercise.id] = fingerprint(folder.file(exercise))
+    folder.save()
+    assert "Every exercise has passed" in said("next")
+    assert f"{len(catalogue())} of {len(catalogue())} exercises" in said("list")
+
+
 def test_a_file_that_was_edited_since_has_to_pass_again(folder, said):
     solve(folder, ATTENTION)
     said("check", "E10")
     assert Folder.open(folder.path).is_passed(ATTENTION)
-    write(folder, ATTENTION, solution(ATTENTION) + "\n# a thought\n")
+    folder.file(ATTENTION).write_text(solution(ATTENTION) + "\n# a thought\n", encoding="utf-8")
     assert "changed since it passed" in said("list")
-    write(folder, ATTENTION, solution(ATTENTION, ATTENTION.mistakes[0].edits))
+    solve(folder, ATTENTION, ATTENTION.mistakes[0].edits)
     said("check", "E10", status=1)
     assert "changed since" not in said("list")
 
@@ -101,7 +109,7 @@ def test_a_file_that_was_edited_since_has_to_pass_again(folder, said):
 def test_what_has_passed_is_in_the_library_for_later_exercises(folder, said):
     exercise = find("E17")
     text = solution(exercise).replace("    return ", "    print('mine')\n    return ", 1)
-    write(folder, exercise, text)
+    folder.file(exercise).write_text(text, encoding="utf-8")
     said("check", "E17")
     later = find("E18")  # whose attention is causal
     solve(folder, later)
@@ -114,7 +122,7 @@ def test_what_has_passed_is_in_the_library_for_later_exercises(folder, said):
 
 def test_an_error_in_a_students_line_is_told_with_the_line(folder, said):
     text = solution(ATTENTION).replace("    R = H // G", "    R = H // nothing")
-    write(folder, ATTENTION, text)
+    folder.file(ATTENTION).write_text(text, encoding="utf-8")
     out = said("check", "E10", status=1)
     line = next(n for n, words in enumerate(text.splitlines(), 1) if "nothing" in words)
     assert "NameError" in out
@@ -130,13 +138,13 @@ def test_an_error_in_a_students_line_is_told_with_the_line(folder, said):
     ],
 )
 def test_a_file_that_is_no_solution_at_all_is_told_so(folder, said, text, says):
-    write(folder, ATTENTION, text)
+    folder.file(ATTENTION).write_text(text, encoding="utf-8")
     assert says in said("check", "E10", status=1)
 
 
 def test_a_changed_input_is_told(folder, said):
     text = solution(ATTENTION).replace("    R = H // G", "    K *= 2.0\n    R = H // G")
-    write(folder, ATTENTION, text)
+    folder.file(ATTENTION).write_text(text, encoding="utf-8")
     assert "it changes its input K" in said("check", "E10", status=1)
 
 
@@ -159,14 +167,14 @@ def test_reset_keeps_what_was_written(folder, said):
 
 
 def test_show_draws_what_differs(folder, said):
-    write(folder, ATTENTION, solution(ATTENTION, ATTENTION.mistakes[0].edits))
+    solve(folder, ATTENTION, ATTENTION.mistakes[0].edits)
     assert "E10.png" in said("check", "E10", "--show", status=1)
     assert (folder.path / "pictures" / "E10.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_doctor_finds_a_file_that_python_cannot_read(folder, said):
     assert "missing" not in said("doctor")
-    write(folder, ATTENTION, "def attention_weights(:\n")
+    folder.file(ATTENTION).write_text("def attention_weights(:\n", encoding="utf-8")
     folder.file(find("E17")).unlink()
     out = said("doctor", status=1)
     assert "e10_attention.py, line 1" in out
@@ -188,7 +196,7 @@ def test_watch_checks_again_when_the_file_is_saved(folder):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
 def test_pdb_stops_in_the_students_function(folder):
-    write(folder, ATTENTION, solution(ATTENTION, ATTENTION.mistakes[0].edits))
+    solve(folder, ATTENTION, ATTENTION.mistakes[0].edits)
     command = [sys.executable, "-m", "minivlm.cli.course", "check", "E10", "--pdb"]
     pid, terminal = pty.fork()
     if pid == 0:

@@ -7,7 +7,8 @@ from minivlm.course.ask import Asked
 from minivlm.course.compare import Failed
 from minivlm.course.grade import Settings, grade
 from minivlm.course.record import find
-from tests.course.solved import new_folder, solution, solve
+from minivlm.course.solved import solution, solve
+from minivlm.course.start import start
 
 EXERCISE = find("E10")
 RIGHT = solution(EXERCISE)
@@ -121,7 +122,7 @@ def test_a_feedback_does_not_tell_what_was_expected(tmp_path):
 
 
 def test_one_hostile_file_leaves_the_rest_graded(tmp_path):
-    folder = new_folder(tmp_path)
+    folder = start(tmp_path / "a folder")
     chosen = [find(text) for text in ("E17", "E10", "E22")]
     for exercise in chosen:
         solve(folder, exercise)
