@@ -19,7 +19,7 @@ from minivlm.course.worker import Job
 
 WALL = 3.0  # seconds of a clock for one second of CPU, on a busy machine
 MEGABYTES = 400
-KERNEL_MEGABYTES = 800  # of which Numba's compiler takes 330
+KERNEL_MEGABYTES = 550  # of which Numba takes 330
 TAIL = 2000  # characters of what a student's code printed
 
 

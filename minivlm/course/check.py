@@ -7,7 +7,6 @@ is; and if they differ, those of every known mistake, to see whether one gives w
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from minivlm.course.ask import Asked
 from minivlm.course.compare import Difference, Failed, Result, described, difference
 from minivlm.course.folder import Folder
 from minivlm.course.record import Case, Change, Exercise
-from minivlm.course.source import Target, edited, function_source
+from minivlm.course.source import Target, edited_sources
 from minivlm.course.worker import run_case
 
 SEED = 20261125  # of the cases that everyone sees; a grader takes others
@@ -172,20 +171,13 @@ def changed(exercise: Exercise, change: Change) -> dict[Target, overlay.Callable
     """The targets' functions with a change made to their sources."""
     targets = [Target.parse(text) for text in exercise.targets]
     functions = {}
-    for target, source in zip(targets, _sources(targets, change), strict=True):
+    for target, source in zip(targets, edited_sources(targets, change.edits), strict=True):
         functions[target] = overlay.from_source(target, source, f"<{change.name}>")
     by_name = {target.name: new for target, new in functions.items() if target.owner is None}
     for new in functions.values():  # as in a student's file, they know each other
         names = getattr(new, "__globals__", {})
         names.update({name: other for name, other in by_name.items() if name in names})
     return functions
-
-
-def _sources(targets: list[Target], change: Change) -> Iterator[str]:
-    """The targets' sources, edited: an edit is meant for the one source that has its words."""
-    mark = "\n# ---- the next target ----\n"
-    together = mark.join(map(function_source, targets))
-    yield from edited(together, change.edits).split(mark)
 
 
 def _result(driver: object, case: Case) -> Result:

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from minivlm.course.folder import Folder
 from minivlm.course.record import Exercise
-from minivlm.course.source import NOT_WRITTEN, Target, body_lines, edited, module_source
+from minivlm.course.source import NOT_WRITTEN, Target, body, edited_sources
 from minivlm.course.start import handed_out
 
 Edits = tuple[tuple[str, str], ...]
 
 
-def body(target: Target) -> list[str]:
-    """The lines of the library's body, at the left margin."""
-    first, last = body_lines(target)
-    lines = module_source(target.module).splitlines()[first - 1 : last]
-    indent = len(lines[0]) - len(lines[0].lstrip())
-    return [line[indent:] for line in lines]
+def bodies(exercise: Exercise, edits: Edits = ()) -> list[list[str]]:
+    """The lines of each target's body, at the left margin, with edits made."""
+    targets = [Target.parse(text) for text in exercise.targets]
+    sources = edited_sources(targets, edits)
+    return [body(source, target.name) for source, target in zip(sources, targets, strict=True)]
 
 
 def solution(exercise: Exercise, edits: Edits = ()) -> str:
-    """The file as it is handed out with every body filled in, and then changed by edits."""
-    bodies = [body(Target.parse(text)) for text in exercise.targets]
+    """The file as it is handed out, with every body filled in."""
+    missing = bodies(exercise, edits)
     out = []
     for line in handed_out(exercise).splitlines():
         if line.strip() == NOT_WRITTEN:
             indent = line[: len(line) - len(line.lstrip())]
-            out += [indent + words if words else "" for words in bodies.pop(0)]
+            out += [indent + words if words else "" for words in missing.pop(0)]
         else:
             out.append(line)
-    return edited("\n".join(out) + "\n", edits)
+    return "\n".join(out) + "\n"
 
 
 def solve(folder: Folder, exercise: Exercise, edits: Edits = ()) -> None:
@@ -39,10 +38,10 @@ def solve(folder: Folder, exercise: Exercise, edits: Edits = ()) -> None:
 def leaked(page: str, exercise: Exercise) -> list[str]:
     """Lines of an exercise's bodies that stand on a page, if they are enough to be a solution."""
     found = []
-    for target in map(Target.parse, exercise.targets):
-        code = [line.strip() for line in body(target)]
+    for lines in bodies(exercise):
+        code = [line.strip() for line in lines]
         code = [line for line in code if len(line) > 30 and line[0] not in "#\"'"]
         shown = [line for line in code if line in page]
-        if "\n".join(body(target)) in page or len(shown) > len(code) // 3:
-            found += shown
+        if "\n".join(lines) in page or len(shown) > len(code) // 3:
+            found += shown or lines
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -93,9 +93,13 @@ def function_source(target: Target) -> str:
 
 def body_lines(target: Target) -> tuple[int, int]:
     """The first and the last line of what a student is to write, in the library's file."""
-    inner = written(find(ast.parse(module_source(target.module)), target.path))
-    statements = _after_docstring(inner)
-    return statements[0].lineno, inner.end_lineno or 0
+    return _body(module_source(target.module), target.path)
+
+
+def body(source: str, name: str) -> list[str]:
+    """The lines of a function's body, at the left margin, from a source of the function alone."""
+    first, last = _body(source, (name,))
+    return textwrap.dedent("\n".join(source.splitlines()[first - 1 : last])).splitlines()
 
 
 def stub(target: Target) -> str:
@@ -128,6 +132,12 @@ def edited(source: str, edits: Iterable[tuple[str, str]]) -> str:
             raise InputError(f"{source.count(old)} times in the library, not once: {old!r}")
         source = source.replace(old, new)
     return source
+
+
+def edited_sources(targets: Sequence[Target], edits: Iterable[tuple[str, str]]) -> list[str]:
+    """The functions' sources with edits made, each meant for the one source that has its words."""
+    mark = "\n# ---- the next target ----\n"
+    return edited(mark.join(map(function_source, targets)), edits).split(mark)
 
 
 def imports_for(targets: Iterable[Target]) -> str:
@@ -199,6 +209,11 @@ def _start(statement: ast.stmt) -> int:
     """The line where it begins, decorators included."""
     decorators = getattr(statement, "decorator_list", [])
     return min([statement.lineno, *(d.lineno for d in decorators)])
+
+
+def _body(source: str, path: tuple[str, ...]) -> tuple[int, int]:
+    inner = written(find(ast.parse(source), path))
+    return _start(_after_docstring(inner)[0]), inner.end_lineno or 0
 
 
 def _after_docstring(node: Function) -> list[ast.stmt]:

@@ -11,7 +11,7 @@ from minivlm.ops.attention import attention_weights
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    """One head, shared keys, other lengths than queries, masks that broadcast or hide all."""
+    """Shared keys, other lengths than queries, masks that broadcast or hide all, large scores."""
     for B, H, G, T, S, C in ((1, 1, 1, 3, 5, 2), (2, 4, 2, 5, 3, 8), (3, 2, 2, 1, 4, 5)):
         mask = rng.random((B, 1, T, S)) < 0.7
         mask[0, 0, -1] = False  # a query that may look nowhere
@@ -23,6 +23,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
             }
     far = 300 * rng.standard_normal((2, 2, 3, 4))  # whose exponentials overflow
     yield {"Q": far.astype(np.float32), "K": far.astype(np.float32), "mask": None}
+    yield {"Q": far, "K": far, "mask": ~np.eye(3, dtype=bool)}  # the largest ones are hidden
 
 
 def run(case: Case) -> Outputs:

@@ -31,7 +31,8 @@ class Towerless(CLIP):
 
     def encode_image(self, pixels: Tensor | Array) -> Tensor:
         """The embeddings of all pictures."""
-        return self.images * float(np.asarray(pixels).max())
+        array = pixels.data if isinstance(pixels, Tensor) else pixels
+        return self.images * float(array.max())
 
     def encode_text(self, ids: Array) -> Tensor:
         """The embeddings of all texts."""
@@ -39,9 +40,10 @@ class Towerless(CLIP):
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    """More pictures than texts and fewer; scales below 1, between, at and beyond the largest."""
-    scales = (-0.7, 1.3, 4.2, float(rng.uniform(0.5, 2.5)))
-    for number, (B, K, scale) in enumerate(zip((2, 1, 3, 2), (3, 4, 1, 2), scales, strict=True)):
+    """More pictures than texts and fewer; scales below 1, between, beyond the largest, far beyond."""
+    scales = (-0.7, 1.3, 4.2, float(rng.uniform(0.5, 2.5)), 25.0)
+    tables = ((2, 3), (1, 4), (3, 1), (2, 2), (1, 2))
+    for number, ((B, K), scale) in enumerate(zip(tables, scales, strict=True)):
         dtype = np.float32 if number == 1 else np.float64
         yield {
             "pixels": rng.uniform(1, 2, (B, 3, 4, 4)).astype(dtype),

@@ -11,7 +11,7 @@ from minivlm.evaluate.retrieval import ranks, recall
 from minivlm.evaluate.zero_shot import class_embeddings, predict
 
 NAMES = ("circle", "square", "star", "red {} thing")
-TEMPLATES = ("{}", "a photo of a {}", "a {} and a {}", "no name")
+TEMPLATES = ("{}", "a photo of a {}", "the old {} there", "no name")
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
