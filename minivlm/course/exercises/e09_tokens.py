@@ -18,6 +18,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         (1, 6, "class", False, "float64"),
         (3, 4, "mean", False, "float64"),
         (2, 2, "mean", True, "float32"),
+        (3, 4, "class", True, "float32"),
     ):
         yield {
             "pixels": rng.standard_normal((B, 3, image, image)).astype(dtype),

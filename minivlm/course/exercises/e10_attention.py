@@ -24,6 +24,8 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
     far = 300 * rng.standard_normal((2, 2, 3, 4))  # whose exponentials overflow
     yield {"Q": far.astype(np.float32), "K": far.astype(np.float32), "mask": None}
     yield {"Q": far, "K": far, "mask": ~np.eye(3, dtype=bool)}  # the largest ones are hidden
+    Q, K = rng.standard_normal((2, 2, 2, 3, 4)).astype(np.float32)
+    yield {"Q": Q, "K": K, "mask": np.tri(3, dtype=bool)}
 
 
 def run(case: Case) -> Outputs:

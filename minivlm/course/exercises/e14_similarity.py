@@ -40,7 +40,7 @@ class Towerless(CLIP):
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    """More pictures than texts and fewer; scales below 1, between, beyond the largest, far beyond."""
+    """More pictures than texts and fewer; scales below 1, fitting, too large, much too large."""
     scales = (-0.7, 1.3, 4.2, float(rng.uniform(0.5, 2.5)), 25.0)
     tables = ((2, 3), (1, 4), (3, 1), (2, 2), (1, 2))
     for number, ((B, K), scale) in enumerate(zip(tables, scales, strict=True)):

@@ -11,7 +11,7 @@ from minivlm.ops.contrastive import contrast
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    """The diagonal, one pair, float32, more texts than images and fewer, a scale of 2000."""
+    """The diagonal, one pair, float32, a scale of 2000, several positives, N and M that differ."""
     for N, M, E, scale, dtype in (
         (4, 4, 3, 2.5, np.float64),
         (1, 1, 2, 5.0, np.float64),
