@@ -175,7 +175,7 @@ class Tensor:
         return as_tensor(other, like=self) / self
 
     def __matmul__(self, other: Tensor | Array) -> Tensor:
-        """Batched matrix product, (..., n, k) @ (..., k, m) -> (..., n, m)."""
+        """Matrix products, (..., n, k) @ (..., k, m) -> (..., n, m); ValueError below two axes."""
         other = as_tensor(other, like=self)
         if self.ndim < 2 or other.ndim < 2:
             raise ValueError(f"@ takes matrices, not shapes {self.shape} and {other.shape}")

@@ -140,10 +140,20 @@ def results(exercise: Exercise, cases: list[Case], change: Change | None) -> lis
 def named(
     exercise: Exercise, cases: list[Case], got: list[Result], variant: Change | None = None
 ) -> Change | None:
-    """The known mistake that gives these results in every case, if one does."""
+    """The known mistake that gives these results in every case, if one does.
+
+    Who makes a mistake may also have forgotten what should be an error: if no mistake fits every
+    case, one that fits all others will do, as long as they show that something is wrong.
+    """
     for mistake in exercise.mistakes:
         if _gives(exercise, mistake, cases, got):
             return mistake
+    proper = [number for number, case in enumerate(cases) if not case.get("raises")]
+    some_cases, some = [cases[n] for n in proper], [got[n] for n in proper]
+    if len(proper) < len(cases) and _wrong(results(exercise, some_cases, variant), some, exercise):
+        for mistake in exercise.mistakes:
+            if _gives(exercise, mistake, some_cases, some):
+                return mistake
     if variant is not None and not _wrong(results(exercise, cases, None), got, exercise):
         return Change(
             "the library's own",
@@ -199,7 +209,8 @@ def summary(found: Verdict, hidden: bool = False) -> str:
     if found.passed:
         return f"{head}  PASS  {found.cases} cases"
     if found.unwritten:
-        return f"{head}  not written yet: its body is still `raise NotImplementedError`"
+        assert isinstance(found.got, Failed)
+        return f"{head}  {found.got.message} is not written yet ({found.got.place})"
     assert found.case is not None
     assert found.difference is not None
     if hidden:

@@ -14,6 +14,7 @@ import numpy as np
 from minivlm.course.record import Case, Outputs
 
 OUTSIDE = ("Forbidden", "TooLong", "Ended")  # kinds that are no exceptions of the student's code
+WIDER = ": np.sqrt of a whole number and arrays that are made without a dtype are float64"
 MOST_BYTES = 64 * 2**20  # of results, unpacked: no case comes near
 FLOAT32 = 1e4  # how much wider the bound is for float32: 1e-9 becomes 1e-5
 
@@ -94,7 +95,8 @@ def _differs(name: str, got: np.ndarray, right: np.ndarray, tolerance: float) ->
     ):
         if mine != theirs:
             says = f"{name} {what} {mine}"
-            return Difference(f"{says}, expected {theirs}", f"{says}, which is not right", name)
+            why = WIDER if (mine, theirs) == (np.float64, np.float32) else ""
+            return Difference(f"{says}, expected {theirs}{why}", f"{says}, not as asked{why}", name)
     if right.dtype.kind != "f":
         wrong = got != right
         errors = f"{int(wrong.sum())} of {right.size} differ"

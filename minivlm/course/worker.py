@@ -137,15 +137,15 @@ def _install(file: Path, targets: list[Target]) -> ModuleType:
 
 def _failed(error: BaseException, file: str) -> Failed:
     """The exception, with the innermost line of the student's that it passed."""
-    place, innermost = "", ""
+    place, innermost, function = "", "", ""
     for frame, line in traceback.walk_tb(error.__traceback__):
-        innermost = frame.f_code.co_filename
+        innermost, function = frame.f_code.co_filename, frame.f_code.co_name
         if innermost == file:
             place = f"line {line}"
     if isinstance(error, SyntaxError) and error.filename == file:
         place = f"line {error.lineno}"
     if isinstance(error, NotImplementedError):
-        return Failed("NotWritten" if innermost == file else "LibrarysOwn", "", place)
+        return Failed("NotWritten" if innermost == file else "LibrarysOwn", function, place)
     return Failed(type(error).__name__, str(error) or "without a message", place)
 
 

@@ -61,7 +61,7 @@ class MultiHead(Module):
         return attention_weights(q.data, k.data, visible(mask, self.causal, T, T, like=q.data))
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, H, T, C): each head gets its share of the channels."""
+        """(B, T, D) -> (B, H, T, C): head h gets the channels h·C to (h + 1)·C of each token."""
         B, T, _ = x.shape
         return x.reshape(B, T, self.heads, -1).transpose(0, 2, 1, 3)
 

@@ -46,7 +46,19 @@ def info_nce(
 def contrast(
     image: Array, text: Array, scale: Array, positives: Array | None = None
 ) -> tuple[Array, Vjp]:
-    """Symmetric InfoNCE on arrays, and its vjp for image, text and log(scale)."""
+    """Symmetric InfoNCE on arrays.
+
+    Args:
+        image: embeddings of unit length (N, E).
+        text: embeddings of unit length (M, E).
+        scale: the inverse temperature, ().
+        positives: True where image n and text m belong together (N, M), at least one in each row
+            and column; they share the target evenly. None means the diagonal, and M = N.
+
+    Returns:
+        The loss (), and its vjp: dL/dloss () -> the gradients of image (N, E), text (M, E) and
+        log(scale) ().
+    """
     logits = image @ text.T  # (N, M)
     logits *= scale
     N, M = logits.shape

@@ -106,11 +106,11 @@ def patches(x: Tensor, side: int) -> Tensor:
     A linear map of these vectors is a convolution whose stride is its kernel: a ViT's first step.
 
     Args:
-        x: pictures (B, 3, height, width).
+        x: pictures (B, C, height, width).
         side: P, side of a square in pixels.
 
     Returns:
-        Squares in reading order (B, N, 3·P·P), each channel by channel, row by row.
+        Squares in reading order (B, N, C·P·P), each channel by channel, row by row.
 
     Raises:
         ValueError: the side does not divide height and width.

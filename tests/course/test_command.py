@@ -142,6 +142,22 @@ def test_a_file_that_is_no_solution_at_all_is_told_so(folder, said, text, says):
     assert says in said("check", "E10", status=1)
 
 
+def test_a_mistake_has_its_name_also_beside_a_forgotten_error(folder, said):
+    exercise = find("E08")
+    mistake = exercise.mistakes[1]
+    forgotten = ("    if height % side or width % side:\n", "    if False:\n")
+    solve(folder, exercise, (*mistake.edits, forgotten))
+    assert " ".join(mistake.says.split()) in " ".join(said("check", "E08", status=1).split())
+
+
+def test_of_several_functions_the_one_that_is_missing_is_named(folder, said):
+    exercise = find("E12")
+    text = solution(exercise)
+    half = text[: text.index("B, _, T, _ = x.shape")] + "raise NotImplementedError\n"
+    folder.file(exercise).write_text(half, encoding="utf-8")
+    assert "merge is not written yet (line " in said("check", "E12", status=1)
+
+
 def test_a_changed_input_is_told(folder, said):
     text = solution(ATTENTION).replace("    R = H // G", "    K *= 2.0\n    R = H // G")
     folder.file(ATTENTION).write_text(text, encoding="utf-8")

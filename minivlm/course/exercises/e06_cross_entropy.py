@@ -11,13 +11,14 @@ from minivlm.ops.losses import IGNORE, cross_entropy_arrays
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    """One text, labels of which one or none counts, smoothing, logits that overflow, float32."""
+    """One text, labels one or none of which counts, smoothing, overflow, float32, many choices."""
     for shape, V, size, smoothing, dtype in (
         ((5,), 4, 2.0, 0.0, np.float64),
         ((2, 6), 3, 2.0, 0.1, np.float64),
         ((1, 4), 7, 1.0, 0.0, np.float32),
         ((3, 2, 3), 2, 1000.0, 0.25, np.float64),
         ((2, 3), 5, 1.0, 1.0, np.float64),
+        ((4,), 103, 1.0, 0.0, np.float64),  # more choices than 100: −100 is an index
     ):
         labels = rng.integers(0, V, shape)
         labels[rng.random(shape) < 0.4] = IGNORE
