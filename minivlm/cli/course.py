@@ -280,6 +280,7 @@ def author_check(options: argparse.Namespace) -> int:
         from minivlm.course.whole import examine
 
         whole = examine()
+        whole.complaints += whole.too_much()
         wrong += len(whole.complaints)
         print(
             "\n".join(whole.complaints) or "solved: all points; wrong: none; handout: no solution"

@@ -6,6 +6,7 @@ is; and if they differ, those of every known mistake, to see whether one gives w
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from minivlm.course.source import Target, edited_sources
 from minivlm.course.worker import run_case
 
 SEED = 20261125  # of the cases that everyone sees; a grader takes others
+COMMON = ("ValueError", "TypeError", "IndexError", "KeyError", "AttributeError", "NameError")
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def judged(
     for number, (mine, right) in enumerate(zip(got, expected, strict=True)):
         found = difference(mine, right, exercise.tolerance)
         if found is not None:
-            mistake = named(exercise, cases, got, variant)
+            mistake = named(exercise, cases, got, expected, variant)
             return Verdict(
                 exercise, cases[number], found, mine, right, mistake, printed, number, len(cases)
             )
@@ -138,21 +140,35 @@ def results(exercise: Exercise, cases: list[Case], change: Change | None) -> lis
 
 
 def named(
-    exercise: Exercise, cases: list[Case], got: list[Result], variant: Change | None = None
+    exercise: Exercise,
+    cases: list[Case],
+    got: list[Result],
+    expected: list[Result],
+    variant: Change | None = None,
 ) -> Change | None:
     """The known mistake that gives these results in every case, if one does.
 
     Who makes a mistake may also have forgotten what should be an error: if no mistake fits every
-    case, one that fits all others will do, as long as they show that something is wrong.
+    case, one that fits all others will do, as long as they show that something is wrong. What is
+    not written yet says nothing of the rest.
+
+    A ValueError may come from anything: where no wrong number came out, but only exceptions, the
+    mistake's have to say the same, but for numbers.
     """
+    pairs = zip(got, expected, strict=True)
+    wrong = [mine for mine, right in pairs if difference(mine, right, exercise.tolerance)]
+    if all(isinstance(mine, Failed) and mine.kind == "NotWritten" for mine in wrong):
+        return None
+    vague = [mine for mine in wrong if isinstance(mine, Failed) and mine.kind in COMMON]
+    said = vague if len(vague) == len(wrong) else []
     for mistake in exercise.mistakes:
-        if _gives(exercise, mistake, cases, got):
+        if _gives(exercise, mistake, cases, got, said):
             return mistake
     proper = [number for number, case in enumerate(cases) if not case.get("raises")]
     some_cases, some = [cases[n] for n in proper], [got[n] for n in proper]
     if len(proper) < len(cases) and _wrong(results(exercise, some_cases, variant), some, exercise):
         for mistake in exercise.mistakes:
-            if _gives(exercise, mistake, some_cases, some):
+            if _gives(exercise, mistake, some_cases, some, said):
                 return mistake
     if variant is not None and not _wrong(results(exercise, cases, None), got, exercise):
         return Change(
@@ -163,13 +179,30 @@ def named(
     return None
 
 
-def _gives(exercise: Exercise, mistake: Change, cases: list[Case], got: list[Result]) -> bool:
+def _gives(
+    exercise: Exercise,
+    mistake: Change,
+    cases: list[Case],
+    got: list[Result],
+    said: list[Failed],
+) -> bool:
+    """The mistake has these results, and what is in `said` in the same words."""
     driver = exercise.driver()
     with overlay.replaced(changed(exercise, mistake)):
-        return all(
-            difference(mine, _result(driver, case), exercise.tolerance) is None
-            for case, mine in zip(cases, got, strict=True)
-        )
+        for case, mine in zip(cases, got, strict=True):
+            if isinstance(mine, Failed) and mine.kind == "NotWritten":
+                continue
+            theirs = _result(driver, case)
+            if difference(mine, theirs, exercise.tolerance) is not None:
+                return False
+            if any(mine is one for one in said) and _words(mine) != _words(theirs):
+                return False
+    return True
+
+
+def _words(result: Result) -> str:
+    """What an exception says, whatever its numbers."""
+    return re.sub(r"\d+", "#", result.message) if isinstance(result, Failed) else ""
 
 
 def _wrong(one: list[Result], other: list[Result], exercise: Exercise) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from minivlm.course.source import Target, function_source, without_bodies
+from minivlm.course.source import Target, file_of, function_source, stub, without_bodies
 
 STUDENT = "course_"  # what a student's modules are called: course_e10_attention
 Undo = Callable[[], None]
@@ -107,13 +107,30 @@ def student_functions(module: ModuleType, targets: Sequence[Target]) -> dict[Tar
 
 @contextmanager
 def without(targets: Sequence[Target]) -> Iterator[None]:
-    """Inside this block, modules are imported without these functions' bodies."""
+    """Inside this block, modules are imported without these functions' bodies.
+
+    Where a module is there already (`import minivlm` brings `minivlm.tensor` and
+    `minivlm.gradcheck` with it), its functions lose their bodies for good.
+    """
+    for target in targets:
+        if target.module in sys.modules:
+            _empty(target)
     finder = _Blanked(targets)
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
+
+
+def _empty(target: Target) -> None:
+    """Take a function's body: it stays the same object, whoever holds it."""
+    module = sys.modules[target.module]
+    function = vars(vars(module)[target.owner] if target.owner else module)[target.name]
+    space = dict(vars(module))
+    source = "from __future__ import annotations\n" + stub(target)
+    exec(compile(source, str(file_of(target.module)), "exec", dont_inherit=True), space)
+    function.__code__ = space[target.name].__code__
 
 
 class _Blanked(importlib.abc.MetaPathFinder):
@@ -142,9 +159,11 @@ class _BlankedLoader(importlib.machinery.SourceFileLoader):
         self.bodies = bodies
 
     def get_code(self, fullname: str) -> CodeType:
-        """The module's code, never from a cache."""
-        source = Path(self.path).read_text(encoding="utf-8")
-        return compile(without_bodies(source, self.bodies), self.path, "exec", dont_inherit=True)
+        """The module's code, never from a cache; and whoever asks for its lines gets these."""
+        source = without_bodies(Path(self.path).read_text(encoding="utf-8"), self.bodies)
+        lines = source.splitlines(keepends=True)
+        linecache.cache[self.path] = (len(source), None, lines, self.path)
+        return compile(source, self.path, "exec", dont_inherit=True)
 
 
 def _ours() -> list[ModuleType]:

@@ -25,7 +25,7 @@ def vjps(y: Tensor, dy: Array, *inputs: Tensor) -> list[np.ndarray]:
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         for target, shape, dx in zip(targets, shapes, gradients, strict=True):
             if id(target) in arrived:
-                arrived[id(target)].append(sum_to(dx, shape))
+                arrived[id(target)].append(dx if dx.shape == shape else sum_to(dx, shape))
     return [
         np.sum(arrived[id(x)], axis=0, dtype=x.dtype)
         if arrived[id(x)]

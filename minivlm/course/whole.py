@@ -26,7 +26,7 @@ class Whole:
     """What was seen.
 
     Attributes:
-        complaints: what is wrong.
+        complaints: what is wrong, but for costs.
         cpu: seconds that a whole grade took, in all of its processes; NaN if nobody counted.
         megabytes: of the largest of them.
         check: seconds of CPU of the longest check.
@@ -37,6 +37,18 @@ class Whole:
     megabytes: float = float("nan")
     check: float = 0.0
 
+    def too_much(self) -> list[str]:
+        """Costs beyond what is promised; on a busy machine they are more than on a quiet one."""
+        return [
+            f"{name}: {value:.1f}, more than {most:.0f}"
+            for name, value, most in (
+                ("a whole grade's seconds of CPU", self.cpu, MOST_CPU),
+                ("its largest process's MB", self.megabytes, MOST_MEGABYTES),
+                ("the longest check's seconds of CPU", self.check, MOST_CHECK),
+            )
+            if value > most
+        ]
+
 
 def examine() -> Whole:
     """G7, G8 and G9."""
@@ -46,13 +58,6 @@ def examine() -> Whole:
         found.complaints += _solved(room / "solved", found)
         found.complaints += _wrong(room / "wrong")
         found.complaints += _handed_out(room / "handout")
-    for name, value, most in (
-        ("a whole grade's seconds of CPU", found.cpu, MOST_CPU),
-        ("its largest process's MB", found.megabytes, MOST_MEGABYTES),
-        ("the longest check's seconds of CPU", found.check, MOST_CHECK),
-    ):
-        if value > most:
-            found.complaints.append(f"{name}: {value:.1f}, more than {most:.0f}")
     return found
 
 

@@ -34,7 +34,8 @@ def test_a_course_that_is_not_as_it_should_be_is_a_complaint(monkeypatch):
     monkeypatch.setattr(whole, "leaked", lambda page, exercise: ["a line"])
     monkeypatch.setattr(whole, "solve", unsolved)
     monkeypatch.setattr(whole, "MOST_CHECK", 0.0)
-    said = "\n".join(examine().complaints)
+    found = examine()
+    said = "\n".join([*found.complaints, *found.too_much()])
     assert "E10: its solution does not pass when it is checked" in said
     assert "E17: scores with the mistake" in said
     assert "E10: the handout says 'a line'" in said

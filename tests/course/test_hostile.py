@@ -6,8 +6,9 @@ from minivlm.course import check
 from minivlm.course.ask import Asked
 from minivlm.course.compare import Failed
 from minivlm.course.grade import Settings, grade
-from minivlm.course.record import find
+from minivlm.course.record import catalogue, find
 from minivlm.course.solved import solution, solve
+from minivlm.course.source import Target
 from minivlm.course.start import start
 
 EXERCISE = find("E10")
@@ -134,3 +135,33 @@ def test_one_hostile_file_leaves_the_rest_graded(tmp_path):
         ("E22", True),
     ]
     assert [mark.score for mark in marks] == [0, marks[1].most, marks[2].most]
+
+
+def the_librarys(exercise):
+    """A file that hands in the library's own functions."""
+    plain, classes = ["from importlib import import_module"], {}
+    for target in map(Target.parse, exercise.targets):
+        module, name = f"import_module({target.module!r})", target.name
+        if target.owner is None:
+            plain.append(f"{name} = {module}.{name}")
+        else:
+            own = f"    {name} = vars({module}.{target.owner})[{name!r}]"
+            classes.setdefault(f"class {target.owner}:", []).append(own)
+    for head, body in classes.items():
+        plain += [head, *body]
+    return "\n".join(plain) + "\n"
+
+
+EVERY = [(id, False) for id in catalogue()] + [(f"E0{n}", True) for n in range(5)]
+
+
+@pytest.mark.parametrize(("id", "graded"), EVERY)
+def test_the_librarys_own_functions_have_no_body_to_hand_in(tmp_path, id, graded):
+    exercise = find(id)
+    file = tmp_path / f"{exercise.stem}.py"
+    file.write_text(the_librarys(exercise), encoding="utf-8")
+    asked = Asked(exercise, file, seed=5, graded=graded, seconds=3)
+    found = check.verdict(exercise, asked, 5, None)
+    assert not found.passed
+    assert isinstance(found.got, Failed)
+    assert found.got.kind in ("LibrarysOwn", "RecursionError")  # where it dispatches, to itself

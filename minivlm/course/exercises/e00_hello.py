@@ -34,4 +34,4 @@ def run(case: Case) -> Outputs:
         arrays = [np.zeros(shape) for shape in shapes]
         whole = Part(arrays, [whole] if whole else [], case["shared"])
     assert whole is not None
-    return {"size": np.array(whole.size())}
+    return {"size": np.array(int(whole.size()))}  # `np.prod(())` is 1.0

@@ -12,53 +12,65 @@ from minivlm.tensor import Tensor, accumulate, sum_to
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    """Shapes that broadcast in every way, float32, a number, a tensor with itself."""
+    """One function after the other: shapes that broadcast in every way, float32, a number."""
     shapes = (
-        ((2, 3), (2, 3)),
-        ((4, 1, 3), (2, 1)),
-        ((3,), (1, 4, 1)),
-        ((), (2, 3)),
-        ((1, 2, 5), (4, 2, 1)),
+        ((2, 3), (2, 3), np.float64),
+        ((4, 1, 3), (2, 1), np.float32),
+        ((3,), (1, 4, 1), np.float64),
+        ((), (2, 3), np.float64),
+        ((1, 2, 5), (4, 2, 1), np.float64),
     )
-    for number, (a, b) in enumerate(shapes):
-        dtype = np.float32 if number == 1 else np.float64
+    drawn = []
+    for a, b, dtype in shapes:
         dy = rng.standard_normal(np.broadcast_shapes(a, b)).astype(dtype)
-        yield {
-            "a": np.asarray(rng.standard_normal(a), dtype),
-            "b": np.asarray(rng.standard_normal(b), dtype),
-            "dy": dy,
-        }
-    for dtype in (np.float32, np.float64):
-        dy = rng.standard_normal((2, 4)).astype(dtype)
-        yield {"a": rng.standard_normal((2, 4)).astype(dtype), "b": 2.5, "dy": dy}
+        left, right = (np.asarray(rng.standard_normal(shape), dtype) for shape in (a, b))
+        drawn.append({"a": left, "b": right, "dy": dy})
+    alone = [_with_number(rng, dtype) for dtype in (np.float32, np.float64)]
+    for call in ("a + b", "a * b"):  # no sums are needed yet
+        for case in (drawn[0], *alone):
+            yield {"call": call, **case}
+    for case in drawn:
+        for letter in "ab":
+            yield {"call": "sum_to(dy, shape)", "dy": case["dy"], "shape": case[letter].shape}
+    for call in ("a + b", "a * b"):
+        for case in drawn[1:]:
+            yield {"call": call, **case}
+    for case in drawn[:4]:
+        yield {"call": "accumulate(leaf, dx), three times", "dx": case["a"]}
 
 
 def run(case: Case) -> Outputs:
-    """Values, gradients, what `sum_to` makes of dy, and a leaf that gets gradients three times."""
+    """Values and gradients, what `sum_to` makes of dy, or a leaf that gets gradients."""
+    if "shape" in case:
+        return {"sum": sum_to(case["dy"], case["shape"])}
+    if "dx" in case:
+        return _arrivals(case["dx"])
     a, b, dy = case["a"], case["b"], case["dy"]
-    out: Outputs = {}
     x = Tensor(a, requires_grad=True)
     y = b if isinstance(b, float) else Tensor(b, requires_grad=True)
-    for name, z, twice in (("a + b", x + y, x + x), ("a * b", x * y, x * x)):
-        out[name] = z.data
-        inputs = (x, y) if isinstance(y, Tensor) else (x,)
-        for letter, gradient in zip("ab", vjps(z, dy, *inputs), strict=False):
-            out[f"d{letter} of {name}"] = gradient
-        own = dy if dy.shape == a.shape else a
-        out[f"da of {name.replace('b', 'a')}"] = vjps(twice, own, x)[0]
-    out["2.5 * a"], out["2.5 + a"] = (2.5 * x).data, (2.5 + x).data
-    out["sum_to(dy, a.shape)"] = sum_to(dy, a.shape)
-    if not isinstance(b, float):
-        out["sum_to(dy, b.shape)"] = sum_to(dy, b.shape)
-    out |= _arrivals(a)
+    plus = "+" in case["call"]
+    z, twice, turned = (x + y, x + x, 2.5 + x) if plus else (x * y, x * x, 2.5 * x)
+    out: Outputs = {case["call"]: z.data}
+    inputs = (x, y) if isinstance(y, Tensor) else (x,)
+    for letter, gradient in zip("ab", vjps(z, dy, *inputs), strict=False):
+        out[f"d{letter}"] = gradient
+    own = dy if dy.shape == a.shape else a
+    out["da where b is a"] = vjps(twice, own, x)[0]
+    out["with 2.5 on the left"] = turned.data
     return out
 
 
+def _with_number(rng: np.random.Generator, dtype: type) -> Case:
+    a, dy = rng.standard_normal((2, 2, 4)).astype(dtype)
+    return {"a": a, "b": 2.5, "dy": dy}
+
+
 def _arrivals(a: np.ndarray) -> Outputs:
-    """A leaf's gradient after each of three, each of which its owner changes afterwards."""
+    """A leaf's gradient after each of three, of which the first's owner changes it afterwards."""
     leaf = Tensor(a, requires_grad=True)
     out: Outputs = {}
     lent = [a * 3, np.broadcast_to(a.sum(), a.shape), np.copy(a)]
+    lent = [np.asarray(dx) for dx in lent]
     for number, dx in enumerate(lent, 1):
         accumulate(leaf, dx)
         assert leaf.grad is not None

@@ -32,7 +32,8 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         ((4, 3), 2, True, np.float64),
         ((2, 1, 5), 4, False, np.float64),
         ((3, 2, 4, 2), 3, True, np.float32),
-        ((3,), 2, True, np.float64),
+        ((1, 3), 2, True, np.float64),
+        ((2, 3, 4), 4, True, np.float64),  # square: a wrong product has a value, too
     ):
         arrays = {
             "x": rng.standard_normal(x),
@@ -49,7 +50,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def run(case: Case) -> Outputs:
-    """Value and gradients of `a @ b`, or of `linear`, with the shapes that its vjps give."""
+    """Value and gradients of `a @ b`, or of `linear`, and how many axes its vjps give."""
     names = [name for name in ("a", "b", "x", "weight", "bias") if name in case]
     inputs = [Tensor(case[name], requires_grad=True) for name in names]
     if "constant" in case:
@@ -62,7 +63,7 @@ def run(case: Case) -> Outputs:
     for name, gradient in zip(names, vjps(y, case["dy"], *inputs), strict=False):
         out[f"d_{name}"] = gradient
     if "x" in case:
-        out["shapes of the vjps"] = _sizes(y, case["dy"], inputs)
+        out["axes that each vjp gives"] = _sizes(y, case["dy"], inputs)
     return out
 
 

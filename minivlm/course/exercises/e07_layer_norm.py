@@ -18,6 +18,7 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
         ((2, 1, 6), 0.1, 10.0, np.float64),
         ((4, 3), 1e-2, 2.0, np.float32),
         ((7,), 0.3, 1.0, np.float64),
+        ((5, 4), 1e-5, 3e4, np.float64),  # where the digits of x² leave none for the variance
     ):
         x = far + rng.standard_normal(shape) * rng.uniform(0.2, 2, (*shape[:-1], 1))
         if len(shape) > 1 and shape[0] > 2:
