@@ -57,6 +57,10 @@ WRONG = {
     "returns nothing": with_body("return None"),
     "returns an object": with_body("return np.array([object()])"),
     "calls the library's": "from minivlm.ops.attention import attention_weights\n",
+    "hands in what inspect shows of it": (
+        "import inspect, math\nimport numpy as np\nimport minivlm.ops.attention as m\n"
+        "from minivlm.tensor import Array\nexec(inspect.getsource(m.attention_weights))\n"
+    ),
     "imports it again": with_body(
         "import importlib, minivlm.ops.attention as m",
         "return importlib.reload(m).attention_weights(Q, K, mask)",
@@ -65,7 +69,7 @@ WRONG = {
 FORBIDDEN = {
     "reads the library": before("import minivlm.ops.attention as m", "open(m.__file__).read()"),
     "reads its source by inspect": before(
-        "import inspect, minivlm.ops.attention as m", "inspect.getsource(m)"
+        "import inspect, minivlm.ops.normalize as m", "inspect.getsource(m)"
     ),
     "asks the course for the reference": before(
         "from minivlm.course import source",
