@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from minivlm.course.folder import STATE, Folder
-from minivlm.course.record import catalogue
+from minivlm.course.record import catalogue, lacking
 from minivlm.errors import InputError
-
-KERNELS = ("numba", "numba_cuda", "ml_dtypes")
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,12 @@ def examine(place: Path) -> list[Finding]:
         Finding(True, f"minivlm {importlib.metadata.version('minivlm')}"),
         Finding(True, f"{len(catalogue())} exercises"),
     ]
-    lacking = [name for name in KERNELS if importlib.util.find_spec(name) is None]
+    missing = lacking()
     found.append(
         Finding(
-            not lacking,
+            not missing,
             "packages for part E (kernels, without a GPU)",
-            f"{', '.join(lacking)}: pip install 'minivlm[kernels]'; parts A to D do without",
+            f"{', '.join(missing)}: pip install 'minivlm[kernels]'; parts A to D do without",
         )
     )
     try:

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 from minivlm.course import check
 from minivlm.course.folder import variant_for
-from minivlm.course.record import Exercise, catalogue, find
+from minivlm.course.record import Exercise, catalogue, find, require_kernels
 from minivlm.errors import InputError
 
 MOST_BYTES = 200_000  # of a student's file
@@ -98,10 +98,13 @@ def grade(folder: Path, settings: Settings) -> Iterator[Mark]:
     """The mark of each exercise, one after another.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: there is no such folder, or kernels are to be graded and cannot run here.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
+    for exercise in settings.chosen():
+        if exercise.kernel:  # seen before anything is graded, for it is no fault of the student's
+            require_kernels(exercise.id)
     for exercise in settings.chosen():
         yield _mark(exercise, folder.resolve() / f"{exercise.stem}.py", settings)
 

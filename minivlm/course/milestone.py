@@ -12,6 +12,7 @@ from minivlm.course import milestones
 from minivlm.course.ask import environment
 from minivlm.course.folder import Folder
 from minivlm.course.milestone_worker import Job
+from minivlm.course.record import require_kernels
 
 LAST = "M5"  # the one in which the student's kernels run
 
@@ -27,10 +28,13 @@ def run(folder: Folder, id: str) -> int:
         0 if it reached what it promises, 1 if not or if a function failed, 2 for bad input.
 
     Raises:
-        InputError: there is no such milestone.
+        InputError: there is no such milestone, or it needs packages that are missing.
         KeyboardInterrupt: the user's, after the other process has ended.
     """
-    job = job_for(folder, milestones.find(id))
+    id = milestones.find(id)
+    if id == LAST:
+        require_kernels(id)
+    job = job_for(folder, id)
     process = subprocess.Popen(
         [sys.executable, "-m", "minivlm.course.milestone_worker"],
         stdin=subprocess.PIPE,

@@ -8,6 +8,7 @@ neither: both are the library's own function, without its body and with it.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import tomllib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import numpy as np
 from minivlm.errors import InputError
 
 FOLDER = Path(__file__).parent / "exercises"
+KERNEL_PACKAGES = ("numba", "numba_cuda", "ml_dtypes")
 Case = dict[str, Any]  # a call's inputs by name: arrays, numbers, None
 Outputs = dict[str, np.ndarray]  # what came of it, by name
 
@@ -102,7 +104,13 @@ class Exercise:
         return f"{self.id.lower()}_{self.name}"
 
     def driver(self) -> Driver:
-        """What makes its inputs and calls its target."""
+        """What makes its inputs and calls its target.
+
+        Raises:
+            InputError: it is a kernel, and packages for kernels are missing.
+        """
+        if self.kernel:
+            require_kernels(self.id)
         return importlib.import_module(f"minivlm.course.exercises.{self.stem}")  # type: ignore
 
 
@@ -130,6 +138,24 @@ def catalogue() -> dict[str, Exercise]:
     """Every exercise under its id, in order."""
     found = [read(path) for path in sorted(FOLDER.glob("e[0-9][0-9]_*.toml"))]
     return {exercise.id: exercise for exercise in found}
+
+
+def lacking() -> list[str]:
+    """Packages for kernels that are not installed."""
+    return [name for name in KERNEL_PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def require_kernels(what: str) -> None:
+    """See that kernels can run here.
+
+    Raises:
+        InputError: they cannot; with what to do.
+    """
+    if missing := lacking():
+        raise InputError(
+            f"{what} needs {', '.join(missing)}, as kernels do: "
+            'pip install -e ".[kernels]" in the folder of minivlm'
+        )
 
 
 def find(text: str) -> Exercise:

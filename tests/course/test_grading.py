@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from minivlm.course import grade, start, whole
+from minivlm.course import grade, record, start, whole
 from minivlm.course.folder import Folder, variant_for
 from minivlm.course.record import catalogue, find
 from minivlm.course.solved import leaked, solution, solve
@@ -92,6 +92,15 @@ def test_settings_that_are_none_are_one_sentence(folder, said, tmp_path, text, s
 
 def test_a_folder_that_is_not_there_is_one_sentence(said, tmp_path):
     assert "no such folder" in said("grade", str(tmp_path / "nowhere"), status=2)
+
+
+def test_without_the_packages_for_kernels_one_sentence_says_so(folder, said, monkeypatch):
+    monkeypatch.setattr(record, "lacking", lambda: ["numba"])
+    for command in (("check", "E25"), ("grade", str(folder.path)), ("milestone", "M5")):
+        out = said(*command, status=2)
+        assert "needs numba, as kernels do: pip install" in out
+        assert "Traceback" not in out
+    said("check", "E05", status=1)
 
 
 # Variants
