@@ -9,6 +9,7 @@ What is reviewed is `NN_name.py`, in percent format; the `.ipynb` beside it is b
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from minivlm.files import write_bytes
 
 HERE = Path(__file__).parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # on a busy machine, threads that wait burn CPU, too
 LIMIT = 300  # seconds for one cell, so that one that hangs ends
 
 
@@ -60,7 +62,7 @@ def run(source: Path) -> NotebookNode:
     """
     notebook = read(source)
     client = NotebookClient(notebook, timeout=LIMIT, resources={"metadata": {"path": str(HERE)}})
-    client.execute()
+    client.execute(env=os.environ | ONE_THREAD)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata = {}  # when each cell ran is no part of it
