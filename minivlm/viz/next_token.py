@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minivlm.viz.style import BLUE, FONT, new_figure, wrapped
+from minivlm.viz.tokens import shown
 
 IN_A_ROW = 3
 
@@ -45,7 +46,7 @@ def next_token_bars(
         top = [int(i) for i in np.argsort(-p, kind="stable")[:most]]
         places = np.arange(len(top))
         axes.barh(places, p[top], color=BLUE)
-        labels = [names[i].replace(" ", "·") or "∅" for i in top]
+        labels = [shown(names[i]) for i in top]
         axes.set_yticks(places, labels, fontsize=FONT - 1)
         axes.invert_yaxis()
         axes.set_xlim(0, longest)

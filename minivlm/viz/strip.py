@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from minivlm.viz.style import FONT, SEQUENTIAL, new_figure
+from minivlm.viz.style import FONT, SEQUENTIAL, by_hand, new_figure
 
 CELL, GAP = 0.4, 0.14  # inches: side of one number's cell, and between two matrices
 
@@ -71,7 +70,5 @@ def _draw(axes: Axes, title: str, matrix: np.ndarray) -> None:
 
 
 def _in_three_digits(number: float) -> str:
-    """As one writes it by hand: .25, −1.50, 12.3."""
-    places = 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0
-    text = f"{round(number, places) + 0.0:.{places}f}"  # adding 0 turns −0 into 0
-    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")
+    """With as many places as leave three digits."""
+    return by_hand(number, 2 if abs(number) < 9.995 else 1 if abs(number) < 99.95 else 0)

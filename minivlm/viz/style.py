@@ -1,6 +1,7 @@
 """How every picture of minivlm looks, and how it becomes a file."""
 
 import io
+import re
 import textwrap
 from pathlib import Path
 
@@ -42,6 +43,12 @@ def wrapped(text: str, columns: int, lines: int) -> str:
     if len(parts) > lines:
         parts = [*parts[: lines - 1], parts[lines - 1][: columns - 1].rstrip() + "…"]
     return "\n".join(parts)
+
+
+def by_hand(number: float, places: int) -> str:
+    """A number as one writes it by hand: .25, −1.50, 12.3."""
+    text = f"{round(number, places) + 0.0:.{places}f}"  # adding 0 turns −0 into 0
+    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")
 
 
 def png(figure: Figure) -> bytes:

@@ -14,7 +14,6 @@ arXiv:2205.14135, algorithm 1.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from minivlm.tensor import Array
-from minivlm.viz.style import BLUE, FONT, GRAY, GREEN, ORANGE, RED, new_figure
+from minivlm.viz.style import BLUE, FONT, GRAY, GREEN, ORANGE, RED, by_hand, new_figure
 
 CELL = 0.52  # inches, side of one number's cell
 FORGOTTEN = "#D9D9D9"
@@ -176,7 +175,7 @@ def _numbers(axes: Axes, title: str, matrix: Array, colours: np.ndarray) -> None
 
 
 def _write(axes: Axes, x: float, y: float, number: float, ink: str) -> None:
-    words = re.sub(r"^(-?)0\.", r"\1.", f"{round(float(number), 2) + 0.0:.2f}").replace("-", "−")
+    words = by_hand(float(number), 2)
     axes.text(x, y, words, ha="center", va="center", fontsize=FONT - 2, color=ink)
 
 

@@ -86,12 +86,12 @@ def _pieces(
             pieces.append(_Piece(f"{len(run)} image tokens", kind, counts, f"each {NO_LABEL}"))
             continue
         for words, _, counts, label in run:
-            wanted = NO_LABEL if label is None else _shown(label)
-            pieces.append(_Piece(_shown(words), kind, counts, wanted))
+            wanted = NO_LABEL if label is None else shown(label)
+            pieces.append(_Piece(shown(words), kind, counts, wanted))
     return pieces
 
 
-def _shown(words: str) -> str:
+def shown(words: str) -> str:
     """A token as one can see it: spaces are dots."""
     return words.replace(" ", "·") or "∅"
 
