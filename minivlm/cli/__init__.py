@@ -7,16 +7,12 @@ memory, 3; Ctrl-C, 130. Anything else is a mistake of ours and keeps its traceba
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 
 from minivlm.cli import clip, data, vlm
-from minivlm.cli.status import BAD_INPUT, DIVERGED, INTERRUPTED, OUT_OF_MEMORY, fail
-from minivlm.errors import InputError
+from minivlm.cli.status import carry_out
 from minivlm.memory import keep_freed_memory
-from minivlm.train.loop import Diverged
-from minivlm.train.run import Interrupted
 
 DESCRIPTION = """\
 minivlm: vision-language models in NumPy that you can read.
@@ -32,28 +28,9 @@ start here:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    parser = make_parser()
-    options = parser.parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     keep_freed_memory()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be text
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        return options.run(options) or 0
-    except InputError as error:
-        return fail(BAD_INPUT, str(error))
-    except Diverged as error:
-        return fail(DIVERGED, f"training stopped at {error}; a smaller learning rate may help")
-    except Interrupted as stop:
-        return fail(INTERRUPTED, f"{stop}; the same command goes on from there")
-    except MemoryError as error:
-        return fail(OUT_OF_MEMORY, f"out of memory: {error or 'an array did not fit'}")
-    except KeyboardInterrupt:
-        return fail(INTERRUPTED, "interrupted")
-    except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        sys.stderr.close()
-        return 0
-    except OSError as error:  # a full disk, a folder that may not be written
-        return fail(BAD_INPUT, f"{error.filename or 'a file'}: {error.strerror or error}")
+    return carry_out(lambda: options.run(options), "minivlm")
 
 
 def make_parser() -> argparse.ArgumentParser:

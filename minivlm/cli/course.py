@@ -6,13 +6,12 @@ A check that fails ends with status 1, bad input with 2, Ctrl-C with 130.
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from minivlm.cli.status import BAD_INPUT, INTERRUPTED
+from minivlm.cli.status import carry_out
 from minivlm.errors import InputError
 
 DESCRIPTION = """\
@@ -31,20 +30,7 @@ FAILED = 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = make_parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks √ shows \u221a
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        return options.run(options) or 0
-    except InputError as error:
-        return _fail(BAD_INPUT, str(error))
-    except KeyboardInterrupt:
-        return _fail(INTERRUPTED, "interrupted")
-    except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        sys.stderr.close()
-        return 0
-    except OSError as error:
-        return _fail(BAD_INPUT, f"{error.filename or 'a file'}: {error.strerror or error}")
+    return carry_out(lambda: options.run(options), "minivlm-course")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -317,11 +303,6 @@ def author_mutants(options: argparse.Namespace) -> int:
 def _place(text: str | None) -> Path:
     """Where to look for the student's folder: at the file that was named, or here."""
     return Path(text).parent if text and Path(text).is_file() else Path.cwd()
-
-
-def _fail(status: int, sentence: str) -> int:
-    print(f"minivlm-course: {sentence}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":
