@@ -107,12 +107,7 @@ class Asked:
 
     def stop(self) -> None:
         """End it and everything that it started; remove its files."""
-        if self.process.poll() is None:
-            if hasattr(os, "killpg") and self.seconds is not None:
-                with suppress(ProcessLookupError):
-                    os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.kill()
-            self.process.wait()
+        end(self.process, group=self.seconds is not None)
         self.room.cleanup()
 
     def _answer(self, cases: int) -> Answer:
@@ -141,6 +136,21 @@ class Asked:
         with open(self.said, "rb") as said:
             said.seek(max(0, self.said.stat().st_size - TAIL))
             return said.read().decode("utf-8", "replace")
+
+
+def end(process: subprocess.Popen, group: bool) -> None:
+    """End a process that may have ended already.
+
+    Args:
+        process: what this one has started.
+        group: it has a session of its own, and whatever it started ends with it.
+    """
+    if process.poll() is None:
+        if group and hasattr(os, "killpg"):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
 
 
 def environment() -> dict[str, str]:

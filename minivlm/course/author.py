@@ -22,14 +22,13 @@ from minivlm.course.mutate import Mutant, mutants
 from minivlm.course.record import Case, Exercise, catalogue
 from minivlm.course.source import (
     Target,
-    body_lines,
+    body,
+    filled,
     find,
     function_source,
-    module_source,
     stub,
     written,
 )
-from minivlm.course.worker import run_case
 from minivlm.errors import InputError
 
 SEEDS = range(10)
@@ -52,7 +51,7 @@ def complaints(exercise: Exercise) -> list[str]:
 def stub_fails(exercise: Exercise) -> Iterator[str]:
     """G1: what is handed out does not pass."""
     cases, expected = _expected(exercise, check.SEED)
-    functions = {t: overlay.from_source(t, stub(t), "<stub>") for t in _targets(exercise)}
+    functions = {t: overlay.from_source(t, stub(t), "<stub>") for t in exercise.functions}
     for target, function in functions.items():  # each of them alone, too
         with overlay.replaced({target: function}):
             got = _results(exercise, cases)
@@ -70,7 +69,7 @@ def reference_passes(exercise: Exercise) -> Iterator[str]:
             if isinstance(result, Failed) and not case.get("raises"):
                 yield f"seed {seed}: the library itself raises {result}"
                 return
-        with overlay.replaced({t: overlay.reference(t) for t in _targets(exercise)}):
+        with overlay.replaced({t: overlay.reference(t) for t in exercise.functions}):
             got = _results(exercise, cases)
         if not check.judged(exercise, cases, got, expected).passed:
             yield f"seed {seed}: the library's own body does not pass"
@@ -104,20 +103,10 @@ def variants_work(exercise: Exercise) -> Iterator[str]:
 
 def body_is_the_librarys(exercise: Exercise) -> Iterator[str]:
     """G4: stub plus body is the library's function."""
-    for target in _targets(exercise):
-        first, last = body_lines(target)
-        body = "\n".join(module_source(target.module).splitlines()[first - 1 : last])
-        indent = " " * (len(body) - len(body.lstrip()))
-        shell = stub(target)
-        place = next(
-            line for line in shell.splitlines() if line.strip() == "raise NotImplementedError"
-        )
-        own = " " * (len(place) - len(place.lstrip()))
-        moved = "\n".join(
-            own + line[len(indent) :] if line.strip() else "" for line in body.splitlines()
-        )
-        whole = shell.replace(place, moved)
-        if ast.dump(ast.parse(whole)) != ast.dump(ast.parse(function_source(target))):
+    for target in exercise.functions:
+        source = function_source(target)
+        whole = filled(stub(target), [body(source, target.name)])
+        if ast.dump(ast.parse(whole)) != ast.dump(ast.parse(source)):
             yield f"{target}: the stub with the library's body is not the library's function"
 
 
@@ -136,7 +125,7 @@ def record_complete(exercise: Exercise) -> Iterator[str]:
     for need in exercise.needs:
         if need not in catalogue() or need >= exercise.id:
             yield f"needs {need}, which is not an earlier exercise"
-    for target in _targets(exercise):
+    for target in exercise.functions:
         doc = ast.get_docstring(_inner(target))
         if not doc:
             yield f"{target} has no docstring to write it from"
@@ -148,7 +137,7 @@ def nothing_later(exercise: Exercise) -> Iterator[str]:
     later: dict[Target, Callable] = {}
     for other in catalogue().values():
         if other.id > exercise.id and not other.kernel:
-            for target in _targets(other):
+            for target in other.functions:
                 later[target] = _recording(target, called)
     with overlay.replaced(later):
         _results(exercise, check.cases_of(exercise, check.SEED))
@@ -178,7 +167,7 @@ def try_mutants(exercise: Exercise) -> Tried:
     cases, expected = _expected(exercise, check.SEED)
     others = [_expected(exercise, seed) for seed in OTHER_SEEDS]
     killed, quiet, survivors = 0, [], []
-    for target in _targets(exercise):
+    for target in exercise.functions:
         for mutant in mutants(function_source(target), _inner(target).name):
             if _noticed(exercise, target, mutant, cases, expected):
                 killed += 1
@@ -197,18 +186,12 @@ def _noticed(
             function = overlay.from_source(target, mutant.source, "<mutant>")
             with overlay.replaced({target: function}):
                 driver = exercise.driver()
-                for case, right in zip(cases, expected, strict=True):
-                    try:
-                        got: Result = run_case(driver, case)
-                    except Exception as error:
-                        got = Failed(type(error).__name__, str(error))
-                    if difference(got, right, exercise.tolerance):
-                        return True
-    except TimeoutError:
+                return any(
+                    difference(check.result_of(driver, case), right, exercise.tolerance)
+                    for case, right in zip(cases, expected, strict=True)
+                )
+    except Exception:  # the mutant never ends, or does not even become a function
         return True
-    except Exception:  # the mutant does not even become a function
-        return True
-    return False
 
 
 @contextmanager
@@ -228,10 +211,6 @@ def _limited(seconds: int) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _targets(exercise: Exercise) -> list[Target]:
-    return [Target.parse(text) for text in exercise.targets]
 
 
 def _expected(exercise: Exercise, seed: int) -> tuple[list[Case], list[Result]]:

@@ -17,12 +17,12 @@ from minivlm.course import overlay
 from minivlm.course.ask import Asked
 from minivlm.course.compare import Difference, Failed, Result, described, difference
 from minivlm.course.folder import Folder
-from minivlm.course.record import Case, Change, Exercise
+from minivlm.course.record import Case, Change, Driver, Exercise
 from minivlm.course.source import Target, edited_sources
 from minivlm.course.worker import run_case
 
 SEED = 20261125  # of the cases that everyone sees; a grader takes others
-COMMON = ("ValueError", "TypeError", "IndexError", "KeyError", "AttributeError", "NameError")
+COMMON = {"ValueError", "TypeError", "IndexError", "KeyError", "AttributeError", "NameError"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Verdict:
     @property
     def unwritten(self) -> bool:
         """The file is as it was handed out."""
-        return isinstance(self.got, Failed) and self.got.kind == "NotWritten"
+        return self.got is not None and _kind(self.got) == "NotWritten"
 
 
 def check(folder: Folder, exercise: Exercise) -> Verdict:
@@ -136,7 +136,7 @@ def results(exercise: Exercise, cases: list[Case], change: Change | None) -> lis
     """What the library gives in each case, with that change made to it."""
     driver = exercise.driver()
     with overlay.replaced(changed(exercise, change) if change else {}):
-        return [_result(driver, case) for case in cases]
+        return [result_of(driver, case) for case in cases]
 
 
 def named(
@@ -155,22 +155,22 @@ def named(
     A ValueError may come from anything: where no wrong number came out, but only exceptions, the
     mistake's have to say the same, but for numbers.
     """
-    pairs = zip(got, expected, strict=True)
-    wrong = [mine for mine, right in pairs if difference(mine, right, exercise.tolerance)]
-    if all(isinstance(mine, Failed) and mine.kind == "NotWritten" for mine in wrong):
+    wrong = _unlike(exercise, got, expected)
+    kinds = {_kind(got[number]) for number in wrong}
+    if kinds == {"NotWritten"}:
         return None
-    vague = [mine for mine in wrong if isinstance(mine, Failed) and mine.kind in COMMON]
-    said = vague if len(vague) == len(wrong) else []
+    vague = wrong if kinds <= COMMON else set()
+    errors = {number for number, case in enumerate(cases) if case.get("raises")}
+    nearly = None
     for mistake in exercise.mistakes:
-        if _gives(exercise, mistake, cases, got, said):
+        unlike = _first_unlike(exercise, mistake, cases, got, vague)
+        if not unlike:
             return mistake
-    proper = [number for number, case in enumerate(cases) if not case.get("raises")]
-    some_cases, some = [cases[n] for n in proper], [got[n] for n in proper]
-    if len(proper) < len(cases) and _wrong(results(exercise, some_cases, variant), some, exercise):
-        for mistake in exercise.mistakes:
-            if _gives(exercise, mistake, some_cases, some, said):
-                return mistake
-    if variant is not None and not _wrong(results(exercise, cases, None), got, exercise):
+        if nearly is None and unlike <= errors and wrong - errors:
+            nearly = mistake
+    if nearly is not None:
+        return nearly
+    if variant is not None and not _unlike(exercise, got, results(exercise, cases, None)):
         return Change(
             "the library's own",
             f"This is what the library does. You are asked for a variant: {variant.says}",
@@ -179,25 +179,37 @@ def named(
     return None
 
 
-def _gives(
-    exercise: Exercise,
-    mistake: Change,
-    cases: list[Case],
-    got: list[Result],
-    said: list[Failed],
-) -> bool:
-    """The mistake has these results, and what is in `said` in the same words."""
-    driver = exercise.driver()
+def _unlike(exercise: Exercise, got: list[Result], right: list[Result]) -> set[int]:
+    """The numbers of the cases in which two results differ."""
+    pairs = enumerate(zip(got, right, strict=True))
+    return {n for n, (mine, theirs) in pairs if difference(mine, theirs, exercise.tolerance)}
+
+
+def _first_unlike(
+    exercise: Exercise, mistake: Change, cases: list[Case], got: list[Result], vague: set[int]
+) -> set[int]:
+    """The numbers of cases in which a mistake has other results, or in `vague` other words.
+
+    It stops at the first that is not about an error, for then it is another mistake.
+    """
+    driver, unlike = exercise.driver(), set[int]()
     with overlay.replaced(changed(exercise, mistake)):
-        for case, mine in zip(cases, got, strict=True):
-            if isinstance(mine, Failed) and mine.kind == "NotWritten":
+        for number, (case, mine) in enumerate(zip(cases, got, strict=True)):
+            if _kind(mine) == "NotWritten":
                 continue
-            theirs = _result(driver, case)
-            if difference(mine, theirs, exercise.tolerance) is not None:
-                return False
-            if any(mine is one for one in said) and _words(mine) != _words(theirs):
-                return False
-    return True
+            theirs = result_of(driver, case)
+            same_words = number not in vague or _words(mine) == _words(theirs)
+            if difference(mine, theirs, exercise.tolerance) is None and same_words:
+                continue
+            unlike.add(number)
+            if not case.get("raises"):
+                break
+    return unlike
+
+
+def _kind(result: Result) -> str:
+    """Of an exception; empty for numbers."""
+    return result.kind if isinstance(result, Failed) else ""
 
 
 def _words(result: Result) -> str:
@@ -205,14 +217,9 @@ def _words(result: Result) -> str:
     return re.sub(r"\d+", "#", result.message) if isinstance(result, Failed) else ""
 
 
-def _wrong(one: list[Result], other: list[Result], exercise: Exercise) -> bool:
-    pairs = zip(one, other, strict=True)
-    return any(difference(mine, right, exercise.tolerance) for mine, right in pairs)
-
-
 def changed(exercise: Exercise, change: Change) -> dict[Target, overlay.Callable]:
     """The targets' functions with a change made to their sources."""
-    targets = [Target.parse(text) for text in exercise.targets]
+    targets = exercise.functions
     functions = {}
     for target, source in zip(targets, edited_sources(targets, change.edits), strict=True):
         functions[target] = overlay.from_source(target, source, f"<{change.name}>")
@@ -223,7 +230,8 @@ def changed(exercise: Exercise, change: Change) -> dict[Target, overlay.Callable
     return functions
 
 
-def _result(driver: object, case: Case) -> Result:
+def result_of(driver: Driver, case: Case) -> Result:
+    """What a case gives here, an exception included."""
     try:
         return run_case(driver, case)
     except Exception as error:

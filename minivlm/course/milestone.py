@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from contextlib import suppress
 
 from minivlm.course import milestones
-from minivlm.course.ask import environment
+from minivlm.course.ask import end, environment
 from minivlm.course.folder import Folder
 from minivlm.course.milestone_worker import Job
 from minivlm.course.record import require_kernels
@@ -50,7 +48,9 @@ def run(folder: Folder, id: str) -> int:
             process.stdin.flush()  # and stays open: when it closes, this process is gone
         status = process.wait()
     finally:
-        _stop(process)
+        end(process, group=True)
+        with suppress(BrokenPipeError):
+            process.stdin.close()
     if status < 0:
         print(f"{job.id} was ended by signal {-status}", flush=True)
         return 1
@@ -63,16 +63,3 @@ def job_for(folder: Folder, id: str) -> Job:
     variants = [exercise.id for exercise in solved if folder.variant(exercise) is not None]
     yours = {e.id: str(folder.file(e)) for e in solved if e.id not in variants}
     return Job(id, str(folder.path.resolve()), yours, variants)
-
-
-def _stop(process: subprocess.Popen) -> None:
-    """End it and everything that it started."""
-    if process.poll() is None:
-        if hasattr(os, "killpg"):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.wait()
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):
-            process.stdin.close()

@@ -16,8 +16,7 @@ from threading import Thread
 import numpy as np
 
 from minivlm.course import milestones, overlay
-from minivlm.course.record import Exercise, catalogue
-from minivlm.course.source import Target
+from minivlm.course.record import catalogue, count_functions
 from minivlm.errors import InputError
 from minivlm.train.loop import Diverged
 
@@ -96,21 +95,18 @@ def install(yours: dict[str, str]) -> None:
     Args:
         yours: files by exercise.
     """
-    targets = {id: [Target.parse(text) for text in catalogue()[id].targets] for id in yours}
-    for some in targets.values():
-        for target in some:
+    for id in yours:
+        for target in catalogue()[id].functions:
             importlib.import_module(target.module)
     for id, file in yours.items():
-        module = overlay.load_student(Path(file))
-        for target, function in overlay.student_functions(module, targets[id]).items():
-            overlay.replace(target, function)
+        overlay.install(Path(file), catalogue()[id].functions)
 
 
 def whose(after: str, yours: list[str], variants: list[str]) -> str:
     """How many functions of the parts up to one are the student's, and which are not."""
     needed = [exercise for exercise in catalogue().values() if exercise.part <= after]
     missing = [exercise for exercise in needed if exercise.id not in yours]
-    total, lacking = _functions(needed), _functions(missing)
+    total, lacking = count_functions(needed), count_functions(missing)
     parts = sorted({exercise.part for exercise in needed})
     middle = " and " if len(parts) == 2 else " to "
     where = f"part {after}" if len(parts) == 1 else f"parts {parts[0]}{middle}{parts[-1]}"
@@ -124,10 +120,6 @@ def whose(after: str, yours: list[str], variants: list[str]) -> str:
     names = [e.id + (" (yours is a variant)" if e.id in variants else "") for e in missing]
     listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return f"{told}; {listed} {'is' if len(names) == 1 else 'are'} the library's"
-
-
-def _functions(exercises: list[Exercise]) -> int:
-    return len({text for exercise in exercises for text in exercise.targets})
 
 
 def _told(error: BaseException, job: Job) -> str:

@@ -25,14 +25,11 @@ Undo = Callable[[], None]
 
 def replace(target: Target, new: Callable) -> Undo:
     """Put `new` in the target's place; what is returned puts the old one back."""
-    module = sys.modules[target.module]
+    holder = held_by(target)
+    old = vars(holder)[target.name]
     if target.owner is not None:
-        owner = vars(module)[target.owner]
-        old = vars(owner)[target.name]
-        return _set(
-            {(owner, name) for name, value in vars(owner).items() if value is old}, old, new
-        )
-    old = vars(module)[target.name]
+        names = {name for name, value in vars(holder).items() if value is old}
+        return _set({(holder, name) for name in names}, old, new)
     if hasattr(old, "register") and hasattr(old, "registry"):  # functools.singledispatch
         before = old.registry[object]
         old.register(object, new)
@@ -76,6 +73,18 @@ def reference(target: Target) -> Callable:
     return from_source(target, function_source(target), "reference")
 
 
+def held_by(target: Target) -> Any:
+    """The library's module or class that has the function."""
+    module = sys.modules[target.module]
+    return vars(module)[target.owner] if target.owner else module
+
+
+def install(file: Path, targets: Sequence[Target]) -> None:
+    """Let the functions in a student's file take the targets' places."""
+    for target, function in student_functions(load_student(file), targets).items():
+        replace(target, function)
+
+
 def load_student(path: Path) -> ModuleType:
     """Run a student's file as a module of its own, under its own path, so that debuggers stop."""
     module = ModuleType(STUDENT + path.stem)
@@ -101,7 +110,7 @@ def student_functions(module: ModuleType, targets: Sequence[Target]) -> dict[Tar
         found[target] = new
     for target in targets:
         if target.owner:  # `isinstance(x, Tensor)` is to mean the library's class
-            setattr(module, target.owner, vars(sys.modules[target.module])[target.owner])
+            setattr(module, target.owner, held_by(target))
     return found
 
 
@@ -125,9 +134,8 @@ def without(targets: Sequence[Target]) -> Iterator[None]:
 
 def _empty(target: Target) -> None:
     """Take a function's body: it stays the same object, whoever holds it."""
-    module = sys.modules[target.module]
-    function = vars(vars(module)[target.owner] if target.owner else module)[target.name]
-    space = dict(vars(module))
+    function = vars(held_by(target))[target.name]
+    space = dict(vars(sys.modules[target.module]))
     source = "from __future__ import annotations\n" + stub(target)
     exec(compile(source, str(file_of(target.module)), "exec", dont_inherit=True), space)
     function.__code__ = space[target.name].__code__

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 from minivlm.course import check
 from minivlm.course.folder import Folder, fingerprint
-from minivlm.course.record import Exercise, catalogue
-from minivlm.course.source import Target, body_lines, file_of, function_source
+from minivlm.course.record import Exercise, catalogue, count_functions
+from minivlm.course.source import body_lines, file_of, function_source
 from minivlm.course.start import paragraphs
 from minivlm.errors import InputError
 from minivlm.files import write_bytes
@@ -108,7 +108,7 @@ def solution(folder: Folder, exercise: Exercise, give_up: bool) -> str:
         folder.gave_up.append(exercise.id)
         folder.save()
     parts = []
-    for target in map(Target.parse, exercise.targets):
+    for target in exercise.functions:
         where = f"# {file_of(target.module)}:{body_lines(target)[0]}"
         parts.append(f"{where}\n{function_source(target).rstrip()}")
     variant = folder.variant(exercise)
@@ -119,9 +119,8 @@ def solution(folder: Folder, exercise: Exercise, give_up: bool) -> str:
 
 def _yours(folder: Folder, exercise: Exercise) -> str:
     """How many functions are the student's, this one included."""
-    everything = {text: e for e in catalogue().values() for text in e.targets}
-    mine = {text for e in (*folder.solved(), exercise) for text in e.targets}
-    return f"{len(mine)} of {len(everything)} functions are yours"
+    mine = count_functions([*folder.solved(), exercise])
+    return f"{mine} of {count_functions(catalogue().values())} functions are yours"
 
 
 def _after_a_pass(folder: Folder, exercise: Exercise) -> Iterator[str]:

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minivlm.course.source import Target
 from minivlm.errors import InputError
 
 FOLDER = Path(__file__).parent / "exercises"
@@ -99,6 +100,11 @@ class Exercise:
     kernel: bool = False
 
     @property
+    def functions(self) -> tuple[Target, ...]:
+        """The targets, each with its module and its name."""
+        return tuple(map(Target.parse, self.targets))
+
+    @property
     def stem(self) -> str:
         """The name of its files, without their ending."""
         return f"{self.id.lower()}_{self.name}"
@@ -156,6 +162,11 @@ def require_kernels(what: str) -> None:
             f"{what} needs {', '.join(missing)}, as kernels do: "
             'pip install -e ".[kernels]" in the folder of minivlm'
         )
+
+
+def count_functions(exercises: Iterable[Exercise]) -> int:
+    """How many functions they are, together."""
+    return len({target for exercise in exercises for target in exercise.targets})
 
 
 def find(text: str) -> Exercise:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minivlm.course.folder import Folder
 from minivlm.course.record import Exercise
-from minivlm.course.source import NOT_WRITTEN, Target, body, edited_sources
+from minivlm.course.source import body, edited_sources, filled
 from minivlm.course.start import handed_out
 
 Edits = tuple[tuple[str, str], ...]
@@ -12,22 +12,14 @@ Edits = tuple[tuple[str, str], ...]
 
 def bodies(exercise: Exercise, edits: Edits = ()) -> list[list[str]]:
     """The lines of each target's body, at the left margin, with edits made."""
-    targets = [Target.parse(text) for text in exercise.targets]
+    targets = exercise.functions
     sources = edited_sources(targets, edits)
     return [body(source, target.name) for source, target in zip(sources, targets, strict=True)]
 
 
 def solution(exercise: Exercise, edits: Edits = ()) -> str:
     """The file as it is handed out, with every body filled in."""
-    missing = bodies(exercise, edits)
-    out = []
-    for line in handed_out(exercise).splitlines():
-        if line.strip() == NOT_WRITTEN:
-            indent = line[: len(line) - len(line.lstrip())]
-            out += [indent + words if words else "" for words in missing.pop(0)]
-        else:
-            out.append(line)
-    return "\n".join(out) + "\n"
+    return filled(handed_out(exercise), bodies(exercise, edits))
 
 
 def solve(folder: Folder, exercise: Exercise, edits: Edits = ()) -> None:

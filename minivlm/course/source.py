@@ -115,10 +115,23 @@ def without_bodies(source: str, paths: Iterable[tuple[str, ...]]) -> str:
     for path in paths:
         inner = written(find(tree, path))
         first = _after_docstring(inner)[0]
-        places.append((_start(first), inner.end_lineno or 0, first.col_offset))
+        places.append((first_line(first), inner.end_lineno or 0, first.col_offset))
     for start, end, indent in sorted(places, reverse=True):
         lines[start - 1 : end] = [" " * indent + NOT_WRITTEN]
     return "\n".join(lines) + "\n"
+
+
+def filled(text: str, bodies: Iterable[list[str]]) -> str:
+    """A text of stubs with a body in the place of each `raise NotImplementedError`, in order."""
+    missing = iter(bodies)
+    out = []
+    for line in text.splitlines():
+        if line.strip() == NOT_WRITTEN:
+            indent = line[: len(line) - len(line.lstrip())]
+            out += [indent + words if words else "" for words in next(missing)]
+        else:
+            out.append(line)
+    return "\n".join(out) + "\n"
 
 
 def edited(source: str, edits: Iterable[tuple[str, str]]) -> str:
@@ -205,15 +218,15 @@ def _decorators(source: str, node: Function) -> list[str]:
     return ["\n".join(lines[d.lineno - 1 : d.end_lineno]) for d in node.decorator_list]
 
 
-def _start(statement: ast.stmt) -> int:
-    """The line where it begins, decorators included."""
+def first_line(statement: ast.stmt) -> int:
+    """Where it begins, decorators included."""
     decorators = getattr(statement, "decorator_list", [])
     return min([statement.lineno, *(d.lineno for d in decorators)])
 
 
 def _body(source: str, path: tuple[str, ...]) -> tuple[int, int]:
     inner = written(find(ast.parse(source), path))
-    return _start(_after_docstring(inner)[0]), inner.end_lineno or 0
+    return first_line(_after_docstring(inner)[0]), inner.end_lineno or 0
 
 
 def _after_docstring(node: Function) -> list[ast.stmt]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def reset(folder: Folder, exercise: Exercise) -> Path | None:
 
 def handed_out(exercise: Exercise, variant: Change | None = None) -> str:
     """The text of a student's file as it is given: the task, imports, and functions to write."""
-    targets = [Target.parse(text) for text in exercise.targets]
+    targets = exercise.functions
     code = "\n\n".join(part for part in (imports_for(targets), *_stubs(targets)) if part)
     return f'"""{task(exercise, variant)}\n"""\n\nfrom __future__ import annotations\n\n{code}'
 
@@ -85,7 +86,7 @@ def task(exercise: Exercise, variant: Change | None = None) -> str:
     return "\n\n".join([*parts, f"    {commands}"])
 
 
-def _stubs(targets: list[Target]) -> list[str]:
+def _stubs(targets: Sequence[Target]) -> list[str]:
     """Functions at the left margin; methods under their class, which stands for the library's."""
     out: list[str] = []
     owner = None

@@ -17,7 +17,6 @@ import traceback
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ import numpy as np
 from minivlm.course import guard, overlay
 from minivlm.course.compare import Failed, Result, save
 from minivlm.course.record import Case, Outputs
-from minivlm.course.source import Target, find, written
+from minivlm.course.source import Target, find, first_line, written
 
 DRIVERS = "minivlm.course.exercises."
 
@@ -89,17 +88,17 @@ def work(job: Job) -> list[Result]:
     for file, names in job.others.items():
         theirs = [Target.parse(name) for name in names]
         if all(target.module in sys.modules for target in theirs):  # else nothing here calls them
-            _install(Path(file), theirs)
+            overlay.install(Path(file), theirs)
     cases = list(driver.cases(np.random.default_rng(job.seed)))
     if job.graded:
         guard.import_what_solutions_use()
         guard.forbid(allowed=(Path(job.file), Path(job.results)))
     try:
-        module = _install(Path(job.file), targets)
+        overlay.install(Path(job.file), targets)
     except BaseException as error:  # SystemExit and pytest's Skipped, too: none passes
         return [_failed(error, job.file)] * len(cases)
     if job.pdb is not None:
-        return [_stepped(driver, cases[job.pdb], job.file, module, targets)]
+        return [_stepped(driver, cases[job.pdb], job.file, targets)]
     return [_one(driver, case, job.file) for case in cases]
 
 
@@ -128,13 +127,6 @@ def _one(driver: Any, case: Case, file: str) -> Result:
         return _failed(error, file)
 
 
-def _install(file: Path, targets: list[Target]) -> ModuleType:
-    module = overlay.load_student(file)
-    for target, function in overlay.student_functions(module, targets).items():
-        overlay.replace(target, function)
-    return module
-
-
 def _failed(error: BaseException, file: str) -> Failed:
     """The exception, with the innermost line of the student's that it passed."""
     place, innermost, function = "", "", ""
@@ -149,22 +141,19 @@ def _failed(error: BaseException, file: str) -> Failed:
     return Failed(type(error).__name__, str(error) or "without a message", place)
 
 
-def _stepped(
-    driver: Any, case: Case, file: str, module: ModuleType, targets: list[Target]
-) -> Result:
+def _stepped(driver: Any, case: Case, file: str, targets: list[Target]) -> Result:
     """One case under a debugger, which stops at the first line of the student's function."""
     import pdb
 
     debugger = pdb.Pdb(nosigint=True, readrc=False, skip=["minivlm_kernels.stepper.*"])
     debugger.rcLines.append("continue")  # past the caller's lines, up to the function
+    tree = ast.parse(Path(file).read_bytes())
     for target in targets:
-        owner = vars(sys.modules[target.module])[target.owner] if target.owner else module
-        if target.module.startswith("minivlm_kernels"):  # the stepper runs it from its `def` on
-            kernel = written(find(ast.parse(Path(file).read_bytes()), target.path))
-            debugger.set_break(file, kernel.lineno, temporary=True, funcname=kernel.name)
-            continue  # in its first thread, and not in each
-        code = vars(owner)[target.name].__code__
-        debugger.set_break(code.co_filename, code.co_firstlineno, funcname=code.co_name)
+        function = find(tree, target.path)
+        kernel = target.module.startswith("minivlm_kernels")  # it stops in its first thread only
+        function = written(function) if kernel else function
+        line = function.lineno if kernel else first_line(function)
+        debugger.set_break(file, line, temporary=kernel, funcname=function.name)
     try:
         outputs = debugger.runcall(run_case, driver, case)
         return outputs if outputs is not None else Failed("Ended", "the debugger was left")

@@ -18,6 +18,7 @@ import numpy as np
 
 from minivlm.course.milestones.scenes import some_scenes
 from minivlm.course.milestones.slopes import gradients_agree
+from minivlm.course.milestones.telling import told
 from minivlm.data.image import pixels
 from minivlm.data.scenes import Scene
 from minivlm.nn.layers import LayerNorm, Linear, normal
@@ -77,9 +78,7 @@ def run(
         return False
     optimizer = AdamW(model.named_parameters(), lr=3e-3)
     batches = (rng.choice(LESSONS, BATCH, replace=False) for _ in range(steps))
-    for step in train(loss, batches, optimizer, lambda n: warmup_cosine(n, steps)):
-        if (step.number + 1) % max(1, steps // 3) == 0:
-            say(f"  step {step.number + 1:3} of {steps}: loss {step.loss:.3f}")
+    told(train(loss, batches, optimizer, lambda n: warmup_cosine(n, steps)), steps, 3, say)
 
     with no_grad():
         shares = softmax(model(Tensor(x[exam]))).data

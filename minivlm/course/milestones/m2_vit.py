@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from minivlm.course.milestones.scenes import some_scenes
 from minivlm.course.milestones.slopes import gradients_agree
+from minivlm.course.milestones.telling import told
 from minivlm.data.draw import SMALLEST
 from minivlm.data.image import pixels
 from minivlm.data.scenes import SHAPES, Scene
@@ -74,9 +75,7 @@ def run(
         return False
     optimizer = Muon(model.named_parameters(), lr=LR, adamw_lr=LR / 10)
     batches = (rng.choice(LESSONS, BATCH, replace=False) for _ in range(steps))
-    for step in train(loss, batches, optimizer, lambda n: warmup_cosine(n, steps)):
-        if (step.number + 1) % max(1, steps // 6) == 0:
-            say(f"  step {step.number + 1:3} of {steps}: loss {step.loss:.3f}")
+    told(train(loss, batches, optimizer, lambda n: warmup_cosine(n, steps)), steps, 6, say)
 
     exam = slice(LESSONS, None)
     with no_grad():

@@ -18,6 +18,7 @@ import numpy as np
 from minivlm.course.milestones.scenes import some_scenes
 from minivlm.course.milestones.slopes import gradients_agree
 from minivlm.course.milestones.talker import Talker
+from minivlm.course.milestones.telling import told
 from minivlm.data.chat import next_token_labels, padded
 from minivlm.data.scenes import Scene
 from minivlm.models.generate import Sampling
@@ -105,9 +106,7 @@ def trained(
         return None
     optimizer = Muon(model.named_parameters(), LR, LR / 10, weight_decay=DECAY)
     batches = (lesson(rng.choice(LESSONS, BATCH, replace=False)) for _ in range(steps))
-    for step in train(loss, batches, optimizer, lambda n: warmup_cosine(n, steps)):
-        if (step.number + 1) % max(1, steps // 8) == 0:
-            say(f"  step {step.number + 1:3} of {steps}: loss {step.loss:.3f}")
+    told(train(loss, batches, optimizer, lambda n: warmup_cosine(n, steps)), steps, 8, say)
     return talker
 
 
