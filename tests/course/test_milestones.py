@@ -218,6 +218,11 @@ def test_what_the_library_cannot_use_is_told_with_its_place(folder, capfd):
     assert "Traceback" not in out + err
 
 
+def heeds_ctrl_c():
+    """A shell lets what it starts in the background ignore Ctrl-C, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("whom", [signal.SIGINT, signal.SIGKILL])
 def test_when_the_command_ends_so_does_the_training(folder, whom):
     process = subprocess.Popen(
@@ -227,6 +232,7 @@ def test_when_the_command_ends_so_does_the_training(folder, whom):
         env=environment(),
         cwd=folder.path,
         text=True,
+        preexec_fn=heeds_ctrl_c,
     )
     while "gradients" not in process.stdout.readline():
         pass
