@@ -118,8 +118,7 @@ def attention_backward(
     dS *= P
     dQ = dS @ K  # S = Q Kᵀ / √C
     dQ *= 1 / math.sqrt(C)
-    dK = dS.mT @ Q.reshape(B, G, rows, C)
-    dK *= 1 / math.sqrt(C)
+    dK = dS.mT @ (Q.reshape(B, G, rows, C) * (1 / math.sqrt(C)))
     return dQ.reshape(Q.shape), dK, dV
 
 
